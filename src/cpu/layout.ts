@@ -1,0 +1,117 @@
+/**
+ * Where everything lives in the machine's one WebAssembly.Memory. Addresses here are *linear*: byte offsets into that memory.
+ * Machine address `m` (frame `mfn`, offset `o`) is at linear address FRAMES + m; nothing else maps one to the other.
+ *
+ *   0x0000_1000  state of the running vCPU        (STATE, one context block)
+ *   0x0000_2000  mailbox between WebAssembly and TypeScript, page-crossing scratch
+ *   0x0004_0000  saved contexts of the other vCPUs (CONTEXTS, CONTEXT_SIZE each)
+ *   0x0010_0000  TLBs
+ *   0x0080_0000  frame flags, one byte a frame
+ *   0x0090_0000  code index pointer, four bytes a frame
+ *   0x0100_0000  frame table of the hypervisor, FRAME_INFO_SIZE bytes a frame
+ *   0x0400_0000  arena of decoded instructions
+ *   0x2000_0000  machine frames
+ */
+
+export const PAGE_SIZE = 4096;
+export const PAGE_SHIFT = 12;
+
+/** Context block: the architectural state of a vCPU. Offsets within it follow. */
+export const STATE = 0x1000;
+export const CONTEXT_SIZE = 0x1000;
+
+/** Register slots of eight bytes: the sixteen general registers, then what an effective address may add. */
+export const REGISTERS = 0;
+/** Slot numbers (times 8 = byte offset) beyond RAX..R15. */
+export const SLOT_ZERO = 16;
+export const SLOT_ES_BASE = 17;
+export const SLOT_CS_BASE = 18;
+export const SLOT_SS_BASE = 19;
+export const SLOT_DS_BASE = 20;
+export const SLOT_FS_BASE = 21;
+export const SLOT_GS_BASE = 22;
+/** Virtual address of the page that holds the instruction being executed: base of RIP-relative addresses. */
+export const SLOT_PAGE = 23;
+
+export const RIP = 192;
+/** Lazy arithmetic flags; see cpu/semantics/flags.ts. */
+export const FLAG_RESULT = 200;
+export const FLAG_CARRY = 208;
+/** RFLAGS without CF, PF, AF, ZF, SF, OF: TF, IF, DF, IOPL, NT, RF, AC, ID and the bit that is always 1. */
+export const FLAGS_OTHER = 216;
+export const CR2 = 224;
+/** Vector (u32) and error code (u32) of the exception that ended {@link Processor.run}. */
+export const VECTOR = 232;
+export const ERROR_CODE = 236;
+/** Segment selectors, u16 each, in the order ES, CS, SS, DS, FS, GS. */
+export const SELECTORS = 240;
+/** 1 in 64-bit mode, 0 in compatibility mode (CS.L), u8; then CPL, u8. */
+export const LONG_MODE = 252;
+export const CPL = 253;
+/** Which TLB context translates: 0 guest kernel, 1 guest user (u8). */
+export const ADDRESS_SPACE = 254;
+/** XMM0..15, sixteen bytes each. */
+export const XMM = 256;
+/** Upper halves of YMM0..15. */
+export const YMM_HIGH = 512;
+export const MXCSR = 768;
+/** x87: eight registers of sixteen bytes by *physical* number (significand u64, sign and exponent u16). */
+export const X87_REGISTERS = 784;
+export const X87_CONTROL = 912;
+/** Status word with TOP kept in X87_TOP. */
+export const X87_STATUS = 914;
+export const X87_TOP = 916;
+/** Tag word in FXSAVE's abridged form: bit set = not empty, by physical register. */
+export const X87_TAGS = 917;
+export const X87_OPCODE = 918;
+export const X87_INSTRUCTION_POINTER = 920;
+export const X87_DATA_POINTER = 928;
+/** DR0-3, DR6, DR7: u64 each. */
+export const DEBUG_REGISTERS = 936;
+export const CR0 = 984;
+export const CR3 = 992;
+export const CR4 = 1000;
+export const EFER = 1008;
+export const XCR0 = 1016;
+/** TSC_AUX, as RDTSCP and RDPID return it. */
+export const TSC_AUX = 1024;
+
+/** Words through which emitted code and TypeScript pass 64-bit values. */
+export const MAILBOX = 0x2000;
+/** Copy of the bytes of an access that crosses a page, while it is being read or modified. */
+export const CROSSING = 0x2100;
+
+export const CONTEXTS = 0x4_0000;
+export const CONTEXT_COUNT = 128;
+
+/** An entry of a TLB: tags are the page's virtual address, or NO_PAGE. */
+export const TLB = 0x10_0000;
+export const TLB_ENTRIES = 8192;
+export const TLB_ENTRY_SIZE = 32;
+export const TLB_READ = 0;
+export const TLB_WRITE = 8;
+export const TLB_EXECUTE = 16;
+/** i32 to add to the low half of a virtual address to get its linear address. */
+export const TLB_ADDEND = 24;
+/** u32: linear address of the code index of the frame, or 0 (execute entries). */
+export const TLB_CODE = 28;
+export const TLB_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
+export const TLB_CONTEXTS = 4;
+/** A tag that no page has: not page-aligned. */
+export const NO_PAGE = 1;
+
+/** One byte a frame; bits below. */
+export const FRAME_FLAGS = 0x80_0000;
+/** The frame holds decoded or translated code: stores to it must go through the slow path. */
+export const FRAME_HAS_CODE = 1;
+export const FRAME_CODE = 0x90_0000;
+
+export const FRAME_TABLE = 0x100_0000;
+export const FRAME_INFO_SIZE = 32;
+
+export const CODE_ARENA = 0x400_0000;
+export const CODE_ARENA_END = 0x2000_0000;
+
+export const FRAMES = 0x2000_0000;
+/** The most machine frames that fit below 4 GiB of linear memory. */
+export const MAX_FRAMES = (0x1_0000_0000 - FRAMES) / PAGE_SIZE;

@@ -1,0 +1,296 @@
+/**
+ * Builds the body of one WebAssembly function: locals, structured control flow by label objects, stores and calls.
+ * Statements are written in the order of the calls; {@link Expression}s carry everything that yields a value.
+ */
+import { ByteWriter, VALUE_TYPE_CODE, type ValueType } from "./encoding.ts";
+import type { Expression, I32, I64, V128 } from "./expression.ts";
+
+/** The target of a branch: a block's end or a loop's start. */
+export interface Label {
+	readonly depth: number;
+}
+
+/** A function that can be called: an import or one of the module's own, by index. */
+export interface FunctionReference {
+	readonly index: number;
+	readonly parameters: readonly ValueType[];
+	readonly result: ValueType | undefined;
+}
+
+export interface Local<T extends ValueType = ValueType> extends Expression<T> {
+	readonly local: number;
+}
+
+export interface GlobalReference<T extends ValueType = ValueType> extends Expression<T> {
+	readonly global: number;
+}
+
+const EMPTY_BLOCK = 0x40;
+
+export class FunctionBuilder {
+	readonly code = new ByteWriter();
+	private readonly localTypes: ValueType[];
+	private depth = 0;
+	/** Locals given back by {@link scratch}, by type. */
+	private readonly free = new Map<ValueType, Local[]>();
+
+	constructor(
+		readonly parameters: readonly ValueType[],
+		readonly result: ValueType | undefined,
+	) {
+		this.localTypes = [...parameters];
+	}
+
+	parameter<T extends ValueType>(index: number, type: T): Local<T> {
+		if (this.parameters[index] !== type) throw new TypeError(`parameter ${index} is not ${type}`);
+		return this.localAt(index, type);
+	}
+
+	local<T extends ValueType>(type: T): Local<T> {
+		const reused = this.free.get(type)?.pop();
+		if (reused !== undefined) return reused as Local<T>;
+		this.localTypes.push(type);
+		return this.localAt(this.localTypes.length - 1, type);
+	}
+
+	/** Makes a local available to later {@link local} calls; its value is dead from here on. */
+	release(local: Local): void {
+		const list = this.free.get(local.type);
+		if (list === undefined) this.free.set(local.type, [local]);
+		else list.push(local);
+	}
+
+	/** Runs `body`; every local allocated inside it is given back afterwards. Keeps large switch functions small. */
+	scratch(body: () => void): void {
+		const before = this.localTypes.length;
+		const freeBefore = new Map([...this.free].map(([type, list]): [ValueType, Local[]] => [type, [...list]]));
+		body();
+		this.free.clear();
+		for (const [type, list] of freeBefore) this.free.set(type, list);
+		for (let index = before; index < this.localTypes.length; index++) {
+			this.release(this.localAt(index, this.localTypes[index]!));
+		}
+	}
+
+	private localAt<T extends ValueType>(index: number, type: T): Local<T> {
+		return {
+			type,
+			local: index,
+			emit: (code) => {
+				code.byte(0x20);
+				code.u32(index);
+			},
+		};
+	}
+
+	set<T extends ValueType>(local: Local<T>, value: Expression<NoInfer<T>>): void {
+		value.emit(this.code);
+		this.code.byte(0x21);
+		this.code.u32(local.local);
+	}
+
+	/** Evaluates `value` now, once. Constants and locals' values that are not bound stay as they are. */
+	let<T extends ValueType>(value: Expression<T>): Expression<T> {
+		if (value.constant !== undefined) return value;
+		const local = this.local(value.type);
+		this.set(local, value);
+		return local;
+	}
+
+	setGlobal<T extends ValueType>(global: GlobalReference<T>, value: Expression<NoInfer<T>>): void {
+		value.emit(this.code);
+		this.code.byte(0x24);
+		this.code.u32(global.global);
+	}
+
+	private store(opcode: number, address: I32, value: Expression, offset: number): void {
+		address.emit(this.code);
+		value.emit(this.code);
+		this.code.byte(opcode);
+		this.code.byte(0);
+		this.code.u32(offset);
+	}
+	store32(address: I32, value: I32, offset = 0): void {
+		this.store(0x36, address, value, offset);
+	}
+	store64(address: I32, value: I64, offset = 0): void {
+		this.store(0x37, address, value, offset);
+	}
+	storeF32(address: I32, value: Expression<"f32">, offset = 0): void {
+		this.store(0x38, address, value, offset);
+	}
+	storeF64(address: I32, value: Expression<"f64">, offset = 0): void {
+		this.store(0x39, address, value, offset);
+	}
+	/** The low 8 bits of an i32 or an i64. */
+	store8(address: I32, value: I32 | I64, offset = 0): void {
+		this.store(value.type === "i32" ? 0x3a : 0x3c, address, value, offset);
+	}
+	store16(address: I32, value: I32 | I64, offset = 0): void {
+		this.store(value.type === "i32" ? 0x3b : 0x3d, address, value, offset);
+	}
+	/** The low 32 bits of an i64. */
+	store32of64(address: I32, value: I64, offset = 0): void {
+		this.store(0x3e, address, value, offset);
+	}
+	storeV128(address: I32, value: V128, offset = 0): void {
+		address.emit(this.code);
+		value.emit(this.code);
+		this.code.bytes([0xfd, 0x0b, 0]);
+		this.code.u32(offset);
+	}
+
+	memoryCopy(destination: I32, source: I32, length: I32): void {
+		destination.emit(this.code);
+		source.emit(this.code);
+		length.emit(this.code);
+		this.code.bytes([0xfc, 0x0a, 0, 0]);
+	}
+	memoryFill(destination: I32, byte: I32, length: I32): void {
+		destination.emit(this.code);
+		byte.emit(this.code);
+		length.emit(this.code);
+		this.code.bytes([0xfc, 0x0b, 0]);
+	}
+
+	private open(opcode: number, body: (label: Label) => void): void {
+		this.code.byte(opcode);
+		this.code.byte(EMPTY_BLOCK);
+		const label = { depth: ++this.depth };
+		body(label);
+		this.depth--;
+		this.code.byte(0x0b);
+	}
+
+	/** `br` to the label leaves the block. */
+	block(body: (end: Label) => void): void {
+		this.open(0x02, body);
+	}
+	/** `br` to the label starts the loop again; falling out of the body leaves it. */
+	loop(body: (start: Label) => void): void {
+		this.open(0x03, body);
+	}
+	if(condition: I32, then: () => void, otherwise?: () => void): void {
+		condition.emit(this.code);
+		this.open(0x04, () => {
+			then();
+			if (otherwise !== undefined) {
+				this.code.byte(0x05);
+				otherwise();
+			}
+		});
+	}
+	br(label: Label): void {
+		this.code.byte(0x0c);
+		this.code.u32(this.depth - label.depth);
+	}
+	brIf(label: Label, condition: I32): void {
+		condition.emit(this.code);
+		this.code.byte(0x0d);
+		this.code.u32(this.depth - label.depth);
+	}
+	brTable(index: I32, labels: readonly Label[], otherwise: Label): void {
+		index.emit(this.code);
+		this.code.byte(0x0e);
+		this.code.u32(labels.length);
+		for (const label of labels) this.code.u32(this.depth - label.depth);
+		this.code.u32(this.depth - otherwise.depth);
+	}
+
+	/**
+	 * A switch: `cases[i]` runs for index i, `otherwise` for every other index. A case falls out of the switch at its end
+	 * unless it branches.
+	 */
+	switch(index: I32, cases: readonly (() => void)[], otherwise: () => void): void {
+		this.block((end) => {
+			const labels: Label[] = [];
+			const nest = (remaining: number): void => {
+				if (remaining < 0) {
+					this.brTable(index, labels.slice(0, -1), labels[labels.length - 1]!);
+					return;
+				}
+				this.block((label) => {
+					labels[remaining] = label;
+					nest(remaining - 1);
+				});
+				this.scratch(() => {
+					if (remaining === cases.length) otherwise();
+					else cases[remaining]!();
+				});
+				this.br(end);
+			};
+			nest(cases.length);
+		});
+	}
+
+	call(target: FunctionReference, ...operands: Expression[]): void {
+		if (target.result !== undefined) throw new TypeError("call of a function with a result: use callFor");
+		this.emitCall(target, operands, this.code);
+	}
+	/** An expression: the call happens where the expression is used. */
+	callFor<T extends ValueType>(type: T, target: FunctionReference, ...operands: Expression[]): Expression<T> {
+		if (target.result !== type) throw new TypeError(`the function does not return ${type}`);
+		return { type, emit: (code) => this.emitCall(target, operands, code) };
+	}
+	private emitCall(target: FunctionReference, operands: readonly Expression[], code: ByteWriter): void {
+		for (const [index, operand] of operands.entries()) {
+			if (operand.type !== target.parameters[index]) throw new TypeError(`operand ${index} of the call`);
+			operand.emit(code);
+		}
+		if (operands.length !== target.parameters.length) throw new TypeError("number of operands of the call");
+		code.byte(0x10);
+		code.u32(target.index);
+	}
+
+	/** An expression: `call_indirect` through table 0 with the function type `typeIndex`. */
+	callIndirect<T extends ValueType>(
+		type: T,
+		typeIndex: number,
+		element: I32,
+		...operands: Expression[]
+	): Expression<T> {
+		return {
+			type,
+			emit: (code) => {
+				for (const operand of operands) operand.emit(code);
+				element.emit(code);
+				code.byte(0x11);
+				code.u32(typeIndex);
+				code.byte(0);
+			},
+		};
+	}
+
+	drop(value: Expression): void {
+		value.emit(this.code);
+		this.code.byte(0x1a);
+	}
+	return(value?: Expression): void {
+		value?.emit(this.code);
+		this.code.byte(0x0f);
+	}
+	unreachable(): void {
+		this.code.byte(0x00);
+	}
+
+	/** The function's entry of the code section. */
+	finish(): Uint8Array {
+		const out = new ByteWriter();
+		const runs: [ValueType, number][] = [];
+		for (const type of this.localTypes.slice(this.parameters.length)) {
+			const last = runs[runs.length - 1];
+			if (last !== undefined && last[0] === type) last[1]++;
+			else runs.push([type, 1]);
+		}
+		out.u32(runs.length);
+		for (const [type, count] of runs) {
+			out.u32(count);
+			out.byte(VALUE_TYPE_CODE[type]);
+		}
+		out.bytes(this.code.finish());
+		// A body that always branches or returns still needs a type-correct end.
+		if (this.result !== undefined) out.byte(0x00);
+		out.byte(0x0b);
+		return out.finish();
+	}
+}
