@@ -1,0 +1,170 @@
+/**
+ * Debian packages through the machine's own apt, without root: apt-get with a state, a cache and a source list of its own in a
+ * directory of the user's. The machine's mirror, proxy and keys are used, read-only; apt checks every signature.
+ */
+import { spawn } from "node:child_process";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { GuestError } from "./errors.ts";
+import {
+	debianSources,
+	formatSources,
+	type PackageSource,
+	parseDeb822,
+	parseOneLine,
+	parseStanza,
+	withSuite,
+} from "./sources.ts";
+
+/** Told how far a step is, as a fraction from 0 to 1. */
+export type Fraction = (done: number) => void;
+
+/** Where the machine keeps its sources: apt's Dir::Etc. */
+const APT_CONFIGURATION = "/etc/apt";
+
+const NO_APT_REMEDY =
+	"Give a kernel yourself: paravirt boot KERNEL, with any distribution's vmlinuz (and --ramdisk FILE).";
+
+export class Apt {
+	private constructor(private readonly directory: string) {}
+
+	/**
+	 * Prepares apt's private directories under `directory`.
+	 * @param suite of the machine's Debian mirror ("trixie", "sid", ...); undefined: what the machine itself uses.
+	 * @throws GuestError where the machine has no apt, or no Debian sources.
+	 */
+	static async prepare(directory: string, suite: string | undefined): Promise<Apt> {
+		const configured = debianSources(await systemSources());
+		if (configured.length === 0) {
+			throw new GuestError(
+				`no Debian package source in ${APT_CONFIGURATION}: is this a Debian machine?`,
+				NO_APT_REMEDY,
+			);
+		}
+		const sources = suite === undefined ? configured : withSuite(configured, suite);
+		for (const part of ["lists/partial", "archives/partial", "sources.list.d"]) {
+			await mkdir(join(directory, part), { recursive: true });
+		}
+		await writeFile(join(directory, "status"), "");
+		await writeFile(join(directory, "sources.list.d", "debian.sources"), formatSources(sources));
+		await writeFile(join(directory, "apt.conf"), configuration(directory));
+		return new Apt(directory);
+	}
+
+	/** Fetches the package lists. */
+	async update(progress: Fraction): Promise<void> {
+		await this.run("apt-get", ["-q=2", "update"], progress);
+	}
+
+	/**
+	 * The fields of a package's newest version, by lower-case name.
+	 * @throws GuestError where there is no such package.
+	 */
+	async show(name: string): Promise<ReadonlyMap<string, string>> {
+		return parseStanza(await this.run("apt-cache", ["show", "--no-all-versions", name]));
+	}
+
+	/** Downloads packages, checks them against the signed lists, and returns the files' paths. */
+	async download(names: readonly string[], progress: Fraction): Promise<string[]> {
+		const archives = join(this.directory, "archives");
+		await this.run("apt-get", ["-q=2", "download", ...names], progress, archives);
+		const files = await readdir(archives);
+		return names.map((name) => {
+			const file = files.find((candidate) => candidate.startsWith(`${name}_`) && candidate.endsWith(".deb"));
+			if (file === undefined) throw new GuestError(`apt-get downloaded no file for ${name}`, NO_APT_REMEDY);
+			return join(archives, file);
+		});
+	}
+
+	private run(tool: string, args: readonly string[], progress?: Fraction, cwd = this.directory): Promise<string> {
+		const options = ["-c", join(this.directory, "apt.conf"), "-o", "APT::Status-Fd=3"];
+		return runTool(tool, [...options, ...args], cwd, progress);
+	}
+}
+
+/** Unpacks a package's files below `directory`. */
+export async function unpackPackage(file: string, directory: string): Promise<void> {
+	await mkdir(directory, { recursive: true });
+	await runTool("dpkg-deb", ["-x", file, directory], directory);
+}
+
+async function systemSources(): Promise<PackageSource[]> {
+	const parts = join(APT_CONFIGURATION, "sources.list.d");
+	const files = (await readdir(parts).catch((): string[] => [])).sort().map((name) => join(parts, name));
+	const sources: PackageSource[] = [];
+	for (const file of [join(APT_CONFIGURATION, "sources.list"), ...files]) {
+		const parse = file.endsWith(".sources") ? parseDeb822 : file.endsWith(".list") ? parseOneLine : undefined;
+		if (parse !== undefined) sources.push(...parse(await readFile(file, "utf8").catch(() => "")));
+	}
+	return sources;
+}
+
+/**
+ * apt.conf(5). The machine's own configuration is read first (proxies are set there); what this sets or clears wins.
+ * The sandbox user exists to keep root's downloads from root's rights, and could not write to a user's directory.
+ */
+function configuration(directory: string): string {
+	const quoted = (path: string): string => `"${path}"`;
+	return [
+		"#clear APT::Update;",
+		"#clear DPkg;",
+		`Dir::State ${quoted(directory)};`,
+		`Dir::State::lists ${quoted(join(directory, "lists"))};`,
+		`Dir::State::status ${quoted(join(directory, "status"))};`,
+		`Dir::Cache ${quoted(directory)};`,
+		`Dir::Cache::archives ${quoted(join(directory, "archives"))};`,
+		'Dir::Cache::pkgcache "";',
+		'Dir::Cache::srcpkgcache "";',
+		'Dir::Etc::sourcelist "/dev/null";',
+		`Dir::Etc::sourceparts ${quoted(join(directory, "sources.list.d"))};`,
+		'APT::Architecture "amd64";',
+		'APT::Architectures { "amd64"; };',
+		'APT::Sandbox::User "root";',
+		'Acquire::Languages "none";',
+		"",
+	].join("\n");
+}
+
+/** Runs a tool in the C locale; its standard output, or a GuestError with what it said. */
+function runTool(tool: string, args: readonly string[], cwd: string, progress?: Fraction): Promise<string> {
+	return new Promise((resolve, reject) => {
+		const child = spawn(tool, args, {
+			cwd,
+			env: { ...process.env, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
+			stdio: ["ignore", "pipe", "pipe", "pipe"],
+		});
+		let output = "";
+		let complaints = "";
+		let status = "";
+		child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+			output += text;
+		});
+		child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+			complaints += text;
+		});
+		child.stdio[3]?.on("data", (bytes: Buffer) => {
+			const lines = (status + bytes.toString("utf8")).split("\n");
+			status = lines.pop() ?? "";
+			for (const line of lines) {
+				const percent = /^dlstatus:\d+:([\d.]+):/.exec(line)?.[1];
+				if (percent !== undefined) progress?.(Math.min(Number(percent) / 100, 1));
+			}
+		});
+		child.on("error", (error: NodeJS.ErrnoException) => {
+			const reason = error.code === "ENOENT" ? `this machine has no ${tool}` : `${tool}: ${error.message}`;
+			reject(new GuestError(reason, NO_APT_REMEDY, { cause: error }));
+		});
+		child.on("close", (code, signal) => {
+			if (code === 0) {
+				resolve(output);
+				return;
+			}
+			const said = complaints.trim() === "" ? "" : `:\n${complaints.trim()}`;
+			const ended = signal === null ? `failed with status ${code}` : `was ended by ${signal}`;
+			reject(new GuestError(`${tool} ${args.slice(4).join(" ")} ${ended}${said}`, NETWORK_REMEDY));
+		});
+	});
+}
+
+const NETWORK_REMEDY =
+	"Check the network and the machine's apt sources, then try again; or give a kernel yourself: paravirt boot KERNEL.";

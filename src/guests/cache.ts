@@ -1,0 +1,41 @@
+/**
+ * The user's cache directory (XDG Base Directory Specification), and files in it that are either complete or not there: they are
+ * written under another name and renamed.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+
+/** $XDG_CACHE_HOME/paravirt, by default ~/.cache/paravirt. */
+export function cacheDirectory(environment: NodeJS.ProcessEnv = process.env): string {
+	const base = environment["XDG_CACHE_HOME"];
+	// The specification has relative paths ignored.
+	return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), ".cache"), "paravirt");
+}
+
+/** Runs `make` with a path beside `path`, and moves what it made there to `path`, replacing what was there. */
+export async function makeComplete(path: string, make: (temporary: string) => Promise<void>): Promise<void> {
+	await mkdir(dirname(path), { recursive: true });
+	const temporary = `${path}.${randomBytes(6).toString("hex")}.partial`;
+	try {
+		await make(temporary);
+		await rm(path, { recursive: true, force: true });
+		await rename(temporary, path);
+	} finally {
+		await rm(temporary, { recursive: true, force: true });
+	}
+}
+
+export async function writeComplete(path: string, data: Uint8Array | string): Promise<void> {
+	await makeComplete(path, (temporary) => writeFile(temporary, data));
+}
+
+/** A JSON file's value, or undefined where there is none that can be read. */
+export async function readJson(path: string): Promise<unknown> {
+	try {
+		return JSON.parse(await readFile(path, "utf8"));
+	} catch {
+		return undefined;
+	}
+}

@@ -1,0 +1,209 @@
+/**
+ * Guests of Debian: its current kernel and busybox from the machine's package mirror, kept in the user's cache. A guest that was
+ * fetched once is used until an update is asked for, and needs no network.
+ *
+ *   guests/SUITE/   guest.json, vmlinuz, modules/ (those of GUEST_MODULES and their dependencies, uncompressed)
+ *   busybox/        busybox, busybox.json
+ */
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Apt, type Fraction, unpackPackage } from "./apt.ts";
+import { cacheDirectory, makeComplete, readJson, writeComplete } from "./cache.ts";
+import { GuestError } from "./errors.ts";
+import { buildInitramfs, GUEST_MODULES, type InitramfsContents } from "./initramfs.ts";
+import { moduleDirectory } from "./module-files.ts";
+import { type ModuleSource, resolveModules } from "./modules.ts";
+
+/** Told which step begins; returns what is to be told how far it is. */
+export type ProgressListener = (step: string) => Fraction;
+
+export interface FetchOptions {
+	/** A suite of the machine's Debian mirror, e.g. "trixie"; undefined: the machine's own suites. */
+	readonly suite?: string | undefined;
+	/** Fetch what is current even where a guest is in the cache. */
+	readonly update?: boolean;
+	readonly progress?: ProgressListener;
+	/** In place of the user's cache directory. */
+	readonly cache?: string;
+}
+
+/** A kernel and what belongs to it, in files. */
+export interface DebianGuest {
+	/** As `uname -r` tells it. */
+	readonly release: string;
+	/** Path of the vmlinuz. */
+	readonly kernel: string;
+	/** Packages and their versions. */
+	readonly packages: Readonly<Record<string, string>>;
+	readonly modules: ModuleSource;
+}
+
+/** guest.json */
+interface GuestRecord {
+	readonly release: string;
+	readonly packages: Readonly<Record<string, string>>;
+	/** The names of the modules that were asked for: a later version of this program may ask for more. */
+	readonly wanted: readonly string[];
+}
+
+const META_PACKAGE = "linux-image-amd64";
+const BUSYBOX_PACKAGE = "busybox-static";
+/** A kernel's own packages: one up to trixie; after it, the image and the modules are packages that it depends on. */
+const IMAGE_PACKAGE = /\blinux-image-\d\S*/g;
+const PART_PACKAGE = /\blinux-(?:base|binary|modules)-\d\S*/g;
+
+/**
+ * The current kernel of a Debian suite, from the cache or from the mirror.
+ * @throws GuestError where it cannot be had.
+ */
+export async function debianGuest(options: FetchOptions = {}): Promise<DebianGuest> {
+	const directory = join(options.cache ?? cacheDirectory(), "guests", options.suite ?? "default");
+	let record = await readRecord(directory);
+	if (record === undefined || options.update === true) {
+		await fetchKernel(directory, options);
+		record = await readRecord(directory);
+		if (record === undefined) throw new GuestError(`${directory} cannot be read back`, "Check the cache directory.");
+	}
+	return {
+		release: record.release,
+		kernel: join(directory, "vmlinuz"),
+		packages: record.packages,
+		modules: await moduleDirectory(join(directory, "modules")),
+	};
+}
+
+/**
+ * The initramfs for a kernel.
+ * @param kernel its release and modules; undefined: one without modules.
+ */
+export async function guestInitramfs(
+	kernel: { readonly release: string; readonly modules: ModuleSource } | undefined,
+	options: FetchOptions & { readonly files?: InitramfsContents["files"] } = {},
+): Promise<Uint8Array> {
+	const busybox = await readFile(await debianBusybox(options));
+	const files = options.files ?? [];
+	if (kernel === undefined) return buildInitramfs({ busybox, files });
+	const modules = await resolveModules(kernel.modules, GUEST_MODULES);
+	return buildInitramfs({ busybox, release: kernel.release, modules, builtin: kernel.modules.builtin, files });
+}
+
+/** Path of a static busybox, from the cache or from the mirror. */
+export async function debianBusybox(options: FetchOptions = {}): Promise<string> {
+	const directory = join(options.cache ?? cacheDirectory(), "busybox");
+	const path = join(directory, "busybox");
+	if ((await readJson(join(directory, "busybox.json"))) === undefined) {
+		await session(options, async (apt, temporary) => {
+			await storeBusybox(apt, temporary, directory, options.progress);
+		});
+	}
+	return path;
+}
+
+async function readRecord(directory: string): Promise<GuestRecord | undefined> {
+	const record = (await readJson(join(directory, "guest.json"))) as GuestRecord | undefined;
+	const complete = record !== undefined && GUEST_MODULES.every((name) => record.wanted.includes(name));
+	return complete ? record : undefined;
+}
+
+/** Gives `use` an apt with fresh package lists, in a directory that is removed at the end. */
+async function session(options: FetchOptions, use: (apt: Apt, temporary: string) => Promise<void>): Promise<void> {
+	const cache = options.cache ?? cacheDirectory();
+	await mkdir(cache, { recursive: true });
+	const temporary = await mkdtemp(join(cache, "fetch-"));
+	const remove = (): Promise<void> => rm(temporary, { recursive: true, force: true });
+	const interrupted = (): void => {
+		void remove().finally(() => process.exit(130));
+	};
+	process.once("SIGINT", interrupted);
+	try {
+		const apt = await Apt.prepare(join(temporary, "apt"), options.suite);
+		await apt.update(step(options.progress, `Reading Debian's package lists${inSuite(options.suite)}`));
+		await use(apt, temporary);
+	} finally {
+		process.removeListener("SIGINT", interrupted);
+		await remove();
+	}
+}
+
+function step(progress: ProgressListener | undefined, title: string): Fraction {
+	return progress?.(title) ?? (() => {});
+}
+
+function inSuite(suite: string | undefined): string {
+	return suite === undefined ? "" : ` (${suite})`;
+}
+
+async function fetchKernel(directory: string, options: FetchOptions): Promise<void> {
+	await session(options, async (apt, temporary) => {
+		const packages = await kernelPackages(apt);
+		const names = Object.keys(packages);
+		const files = await apt.download(names, step(options.progress, `Downloading ${names.at(-1)}`));
+		const unpacked = step(options.progress, "Unpacking the kernel");
+		const tree = join(temporary, "tree");
+		for (const [index, file] of files.entries()) {
+			await unpackPackage(file, tree);
+			unpacked((index + 1) / files.length);
+		}
+		await makeComplete(directory, (target) => storeKernel(tree, target, packages));
+		const busybox = join(dirname(dirname(directory)), "busybox");
+		if (options.update === true || (await readJson(join(busybox, "busybox.json"))) === undefined) {
+			await storeBusybox(apt, temporary, busybox, options.progress);
+		}
+	});
+}
+
+/** The packages that hold the current kernel, with their versions; the one that has it all (up to trixie) last. */
+async function kernelPackages(apt: Apt): Promise<Record<string, string>> {
+	const image = (await apt.show(META_PACKAGE)).get("depends")?.match(IMAGE_PACKAGE)?.[0];
+	if (image === undefined) throw new GuestError(`${META_PACKAGE} depends on no kernel image`, "Try another --suite.");
+	const fields = await apt.show(image);
+	const packages: Record<string, string> = {};
+	for (const part of new Set(fields.get("depends")?.match(PART_PACKAGE) ?? [])) {
+		packages[part] = (await apt.show(part)).get("version") ?? "";
+	}
+	packages[image] = fields.get("version") ?? "";
+	return packages;
+}
+
+/** Takes what a guest needs out of the unpacked packages. */
+async function storeKernel(tree: string, target: string, packages: Record<string, string>): Promise<void> {
+	const roots = [join(tree, "usr/lib/modules"), join(tree, "lib/modules")];
+	const found = await Promise.all(roots.map((root) => readdir(root).catch((): string[] => [])));
+	const root = roots.find((_, index) => found[index]?.length === 1);
+	const release = found.flat()[0];
+	if (root === undefined || release === undefined) {
+		throw new GuestError(`no modules in ${Object.keys(packages).join(", ")}`, "Try another --suite.");
+	}
+	const source = await moduleDirectory(join(root, release));
+	const modules = await resolveModules(source, GUEST_MODULES);
+	await mkdir(target, { recursive: true });
+	const images = [join(tree, "boot", `vmlinuz-${release}`), join(root, release, "vmlinuz")];
+	const copies = images.map((image) => copyFile(image, join(target, "vmlinuz")));
+	await Promise.any(copies).catch((cause: unknown) => {
+		throw new GuestError(`no vmlinuz in ${Object.keys(packages).join(", ")}`, "Try another --suite.", { cause });
+	});
+	for (const module of modules) {
+		const path = join(target, "modules", module.path);
+		await mkdir(dirname(path), { recursive: true });
+		await writeFile(path, module.data);
+	}
+	await writeFile(join(target, "modules", "modules.builtin"), source.builtin.map((line) => `${line}\n`).join(""));
+	const record: GuestRecord = { release, packages, wanted: GUEST_MODULES };
+	await writeFile(join(target, "guest.json"), `${JSON.stringify(record, undefined, "\t")}\n`);
+}
+
+async function storeBusybox(
+	apt: Apt,
+	temporary: string,
+	directory: string,
+	progress: ProgressListener | undefined,
+): Promise<void> {
+	const version = (await apt.show(BUSYBOX_PACKAGE)).get("version") ?? "";
+	const [file] = await apt.download([BUSYBOX_PACKAGE], step(progress, `Downloading ${BUSYBOX_PACKAGE}`));
+	const tree = join(temporary, "busybox");
+	await unpackPackage(file as string, tree);
+	const candidates = [join(tree, "usr/bin/busybox"), join(tree, "bin/busybox")];
+	const binary = await Promise.any(candidates.map((path) => readFile(path)));
+	await writeComplete(join(directory, "busybox"), binary);
+	await writeComplete(join(directory, "busybox.json"), `${JSON.stringify({ version })}\n`);
+}
