@@ -4,6 +4,7 @@
  *
  *   0x0000_1000  state of the running vCPU        (STATE, one context block)
  *   0x0000_2000  mailbox between WebAssembly and TypeScript, page-crossing scratch
+ *   0x0000_8000  the hypervisor's private copies of hypercall arguments
  *   0x0004_0000  saved contexts of the other vCPUs (CONTEXTS, CONTEXT_SIZE each)
  *   0x0010_0000  TLBs
  *   0x0080_0000  frame flags, one byte a frame
@@ -78,8 +79,25 @@ export const TSC_AUX = 1024;
 
 /** Words through which emitted code and TypeScript pass 64-bit values. */
 export const MAILBOX = 0x2000;
-/** Copy of the bytes of an access that crosses a page, while it is being read or modified. */
-export const CROSSING = 0x2100;
+/** The running processor's own words: u32 linear addresses of the L4 tables, by address space ... */
+export const ROOTS = 0x2040;
+/** ... the TLB of the running address space, and its number ... */
+export const CURRENT_TLB = 0x2050;
+export const CURRENT_SPACE = 0x2054;
+/** ... machine frames there are, why run() ended (Exit), u64 count of TLB misses. */
+export const FRAME_COUNT = 0x2058;
+export const EXIT_REASON = 0x205c;
+export const TLB_MISSES = 0x2060;
+/** Both parts of a modified access that crosses a page: linear addresses and lengths of the two parts. */
+export const CROSSING_PARTS = 0x2070;
+/** Value of a store on its way through the slow path. */
+export const STORE_BUFFER = 0x2080;
+/** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */
+export const CROSSING = 0x3000;
+
+/** Private copies of hypercall arguments: xen/scratch.ts. */
+export const HYPERVISOR_SCRATCH = 0x8000;
+export const HYPERVISOR_SCRATCH_SIZE = 0x4000;
 
 export const CONTEXTS = 0x4_0000;
 export const CONTEXT_COUNT = 128;
@@ -97,6 +115,9 @@ export const TLB_ADDEND = 24;
 export const TLB_CODE = 28;
 export const TLB_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
 export const TLB_CONTEXTS = 4;
+/** For each TLB context: u32 count and u16 numbers of the entries filled since its last flush. */
+export const TLB_LOG = TLB + TLB_CONTEXTS * TLB_SIZE;
+export const TLB_LOG_SIZE = 0x8000;
 /** A tag that no page has: not page-aligned. */
 export const NO_PAGE = 1;
 

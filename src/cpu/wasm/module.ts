@@ -20,6 +20,7 @@ export class ModuleBuilder {
 	private readonly exported: { name: string; kind: number; index: number }[] = [];
 	private readonly globals: { type: ValueType; initial: Expression }[] = [];
 	private readonly elements: FunctionReference[] = [];
+	private table: { module: string; name: string; minimum: number } | undefined;
 	private memory: { module: string; name: string; initial: number; maximum: number } | undefined;
 
 	typeIndex(parameters: readonly ValueType[], result: ValueType | undefined): number {
@@ -39,6 +40,11 @@ export class ModuleBuilder {
 	/** The memory that all code uses, in pages of 64 KiB. */
 	importMemory(module: string, name: string, initial: number, maximum: number): void {
 		this.memory = { module, name, initial, maximum };
+	}
+
+	/** Table 0, shared with other modules; without it, the module's own. */
+	importTable(module: string, name: string, minimum: number): void {
+		this.table = { module, name, minimum };
 	}
 
 	/** Imports come before the first {@link declare}. */
@@ -100,7 +106,7 @@ export class ModuleBuilder {
 		};
 	}
 
-	/** Appends a function to table 0 and returns its element index. */
+	/** Appends a function to the elements that are written to table 0 from index 0, and returns its index. */
 	element(reference: FunctionReference): number {
 		return this.elements.push(reference) - 1;
 	}
@@ -119,7 +125,7 @@ export class ModuleBuilder {
 			for (const type of this.typeBytes) body.bytes(type);
 		});
 		section(2, (body) => {
-			body.u32(this.imported.length + (this.memory === undefined ? 0 : 1));
+			body.u32(this.imported.length + (this.memory === undefined ? 0 : 1) + (this.table === undefined ? 0 : 1));
 			for (const item of this.imported) {
 				body.name(item.module);
 				body.name(item.name);
@@ -134,12 +140,20 @@ export class ModuleBuilder {
 				body.u32(this.memory.initial);
 				body.u32(this.memory.maximum);
 			}
+			if (this.table !== undefined) {
+				body.name(this.table.module);
+				body.name(this.table.name);
+				body.byte(1);
+				body.byte(0x70);
+				body.byte(0);
+				body.u32(this.table.minimum);
+			}
 		});
 		section(3, (body) => {
 			body.u32(this.defined.length);
 			for (const item of this.defined) body.u32(item.typeIndex);
 		});
-		if (this.elements.length > 0) {
+		if (this.elements.length > 0 && this.table === undefined) {
 			section(4, (body) => {
 				body.u32(1);
 				body.byte(0x70);

@@ -1,0 +1,162 @@
+/**
+ * Decoded instructions as the interpreter reads them: fixed-size records in linear memory, in the order of the code.
+ *
+ *   0 kind u16 | 2 offset u16 | 4 next u16 | 6 A | 7 B | 8 C | 9 base | 10 index | 11 scale | 12 segment | 13 flags
+ *   16 displacement i32 | 20 link u32 | 24 immediate i64
+ *
+ * offset and next: of this and the next instruction from the start of the page (next may lie beyond it).
+ * A, B: byte offsets of the ModRM.reg and ModRM.rm register in their file; base, index, segment: byte offsets of register slots.
+ * link: record of the branch's target, once it is known and on the same page.
+ * A record's distance from another in a block, in records, is the number of instructions between them.
+ */
+import type { Decoded } from "../decode/decoder.ts";
+import { SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
+import type { Memory } from "../memory.ts";
+import type { InstructionForm, OperandForm } from "../semantics/table.ts";
+
+export const RECORD_SIZE = 32;
+export const RECORD_SHIFT = 5;
+export const KIND = 0;
+export const OFFSET = 2;
+export const NEXT = 4;
+export const FIELD_A = 6;
+export const FIELD_B = 7;
+export const FIELD_BASE = 9;
+export const FIELD_INDEX = 10;
+export const FIELD_SCALE = 11;
+export const FIELD_SEGMENT = 12;
+export const DISPLACEMENT = 16;
+export const LINK = 20;
+export const IMMEDIATE = 24;
+
+/** No instruction: look up the address `offset` anew. Ends blocks, and replaces the records of code that has changed. */
+export const KIND_LOOKUP = 0;
+/** The next record's instruction goes on in the next page: valid while that page's frame is the one in the immediate. */
+export const KIND_CROSSING = 1;
+/** Undefined opcode. */
+export const KIND_UNDEFINED = 2;
+export const KIND_FIRST = 3;
+
+/** How a memory operand's address is computed; the part of an instruction's encoding that its code depends on. */
+export type Addressing = "register" | "base" | "full" | "full32" | "full16";
+const ADDRESSINGS: readonly Addressing[] = ["register", "base", "full", "full32", "full16"];
+
+/** A form with everything settled that its emitted code depends on. */
+export interface Variant {
+	readonly form: InstructionForm;
+	readonly operandSize: 16 | 32 | 64;
+	readonly addressSize: 16 | 32 | 64;
+	readonly addressing: Addressing;
+	readonly longMode: boolean;
+	readonly rep: "none" | "rep" | "repne";
+}
+
+const usesOperandSize = new WeakMap<InstructionForm, boolean>();
+function dependsOnOperandSize(form: InstructionForm): boolean {
+	let answer = usesOperandSize.get(form);
+	if (answer === undefined) {
+		answer =
+			form.sized === true ||
+			form.operands.some((o) => o.size === "v" || o.size === "z" || o.size === "y" || o.kind === "relative");
+		usesOperandSize.set(form, answer);
+	}
+	return answer;
+}
+
+function addressingOf(decoded: Decoded): Addressing {
+	if (!decoded.memory) return "register";
+	if (decoded.addressSize === 16) return "full16";
+	if (decoded.addressSize === 32) return "full32";
+	return decoded.index === SLOT_ZERO && decoded.segment === SLOT_ZERO ? "base" : "full";
+}
+
+/** A number that is the same for instructions that share their emitted code. */
+export function variantKey(decoded: Decoded, longMode: boolean): number {
+	const form = decoded.form!;
+	const size = dependsOnOperandSize(form) ? decoded.operandSize / 16 : 0;
+	const memory = ADDRESSINGS.indexOf(addressingOf(decoded));
+	const address = form.addressSized === true || form.operands.some((o) => o.kind === "moffs") ? decoded.addressSize / 16 : 0;
+	const rep = form.rep === undefined || decoded.rep === "none" ? 0 : decoded.rep === "rep" ? 1 : 2;
+	return ((((form.id * 5 + size) * 5 + memory) * 5 + address) * 2 + (longMode ? 1 : 0)) * 3 + rep;
+}
+
+/** The variant of a key. */
+export function variantOf(key: number, forms: readonly InstructionForm[]): Variant {
+	let rest = key;
+	const digit = (base: number): number => {
+		const value = rest % base;
+		rest = (rest - value) / base;
+		return value;
+	};
+	const rep = (["none", "rep", "repne"] as const)[digit(3)]!;
+	const longMode = digit(2) === 1;
+	const address = digit(5);
+	const addressing = ADDRESSINGS[digit(5)]!;
+	const size = digit(5);
+	const addressSize =
+		address !== 0
+			? ((address * 16) as 16 | 32 | 64)
+			: addressing === "full16"
+				? 16
+				: addressing === "full32"
+					? 32
+					: longMode
+						? 64
+						: 32;
+	return {
+		form: forms[rest]!,
+		operandSize: size === 0 ? 32 : ((size * 16) as 16 | 32 | 64),
+		addressSize,
+		addressing,
+		longMode,
+		rep,
+	};
+}
+
+/** Byte offset of a register in its file, as fields A and B hold it. */
+function registerOffset(operand: OperandForm | undefined, register: number, rex: boolean): number {
+	if (operand?.file === "xmm") return register * 16;
+	if (operand?.file === "mmx") return (register & 7) * 16;
+	// Without REX, byte registers 4-7 are AH, CH, DH, BH: the second byte of the first four.
+	if (operand?.size === 8 && !rex && register >= 4 && register < 8) return (register - 4) * 8 + 1;
+	return register * 8;
+}
+
+/** Writes the record of an instruction at `offset` of its page. */
+export function writeRecord(memory: Memory, record: number, kind: number, offset: number, decoded: Decoded): void {
+	const form = decoded.form!;
+	let operandA: OperandForm | undefined;
+	let operandB: OperandForm | undefined;
+	for (const operand of form.operands) {
+		if (operand.kind === "modrmRegister") operandA = operand;
+		else if (operand.kind === "modrmRm" || operand.kind === "opcodeRegister") operandB = operand;
+		else if (operand.kind === "segment" || operand.kind === "control" || operand.kind === "debug") operandA = operand;
+	}
+	const next = offset + decoded.length;
+	memory.setU16(record + KIND, kind);
+	memory.setU16(record + OFFSET, offset);
+	memory.setU16(record + NEXT, next);
+	memory.setU8(
+		record + FIELD_A,
+		operandA?.file === "none" ? decoded.register : registerOffset(operandA, decoded.register, decoded.rex),
+	);
+	memory.setU8(record + FIELD_B, registerOffset(operandB, decoded.rm, decoded.rex));
+	memory.setU8(record + FIELD_BASE, decoded.base * 8);
+	memory.setU8(record + FIELD_INDEX, decoded.index * 8);
+	memory.setU8(record + FIELD_SCALE, decoded.scale);
+	memory.setU8(record + FIELD_SEGMENT, decoded.segment * 8);
+	memory.setU32(
+		record + DISPLACEMENT,
+		decoded.base === SLOT_PAGE ? (decoded.displacement + next) | 0 : decoded.displacement,
+	);
+	memory.setU32(record + LINK, 0);
+	memory.setU32(record + IMMEDIATE, decoded.immediateLow);
+	memory.setU32(record + IMMEDIATE + 4, decoded.immediateHigh);
+}
+
+/** A record that only names an address. */
+export function writeLookup(memory: Memory, record: number, offset: number): void {
+	memory.setU16(record + KIND, KIND_LOOKUP);
+	memory.setU16(record + OFFSET, offset);
+	memory.setU16(record + NEXT, offset);
+}

@@ -1,0 +1,57 @@
+/**
+ * The fast path of an access, emitted wherever memory is touched: one compare against the TLB. The tag is compared with the page of the
+ * access's *last* byte, so an access that crosses a page misses by itself.
+ *
+ *   virtual address  63 ........ 25 24 ........ 12 11 ...... 0
+ *                                   entry number    offset
+ */
+import { TLB_ADDEND, TLB_ENTRIES, TLB_ENTRY_SIZE, TLB_READ, TLB_WRITE } from "../layout.ts";
+import { i32, i64, type I32, type I64 } from "../wasm/expression.ts";
+import type { FunctionBuilder, Local } from "../wasm/function.ts";
+
+const ENTRY_SHIFT = Math.log2(TLB_ENTRY_SIZE);
+
+/** Linear address of the TLB entry of a virtual address. */
+export function tlbEntry(tlb: I32, address: I64): I32 {
+	return i32.add(
+		tlb,
+		i32.and(
+			i32.shr_u(i32.wrap(address), i32.const(12 - ENTRY_SHIFT)),
+			i32.const((TLB_ENTRIES - 1) << ENTRY_SHIFT),
+		),
+	);
+}
+
+/** Whether `bytes` bytes at `address` are covered by the entry, for the access whose tag is at `tag`. */
+export function tlbHit(entry: I32, tag: number, address: I64, bytes: number): I32 {
+	return i64.eq(i64.load(entry, tag), i64.and(i64.add(address, i64.const(bytes - 1)), i64.const(-4096)));
+}
+
+export function tlbLinear(entry: I32, address: I64): I32 {
+	return i32.add(i32.wrap(address), i32.load(entry, TLB_ADDEND));
+}
+
+/**
+ * Sets `linear` to the linear address of an access: by the TLB, else by `miss`, an expression that is 0 for a fault; then `fault` runs.
+ * `address` is a local or constant.
+ */
+export function emitTranslate(
+	f: FunctionBuilder,
+	linear: Local<"i32">,
+	tlb: I32,
+	tag: typeof TLB_READ | typeof TLB_WRITE,
+	address: I64,
+	bytes: number,
+	miss: I32,
+	fault: () => void,
+): void {
+	f.set(linear, tlbEntry(tlb, address));
+	f.if(
+		tlbHit(linear, tag, address, bytes),
+		() => f.set(linear, tlbLinear(linear, address)),
+		() => {
+			f.set(linear, miss);
+			f.if(i32.eqz(linear), fault);
+		},
+	);
+}
