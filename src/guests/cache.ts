@@ -9,7 +9,7 @@ import { dirname, isAbsolute, join } from "node:path";
 
 /** $XDG_CACHE_HOME/paravirt, by default ~/.cache/paravirt. */
 export function cacheDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-	const base = environment["XDG_CACHE_HOME"];
+	const { XDG_CACHE_HOME: base } = environment;
 	// The specification has relative paths ignored.
 	return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), ".cache"), "paravirt");
 }
