@@ -1,0 +1,126 @@
+/**
+ * Command-line options: their values, and the checks that citty leaves out (it takes unknown options and missing values in
+ * silence).
+ */
+import type { ArgsDef } from "citty";
+import { UsageError } from "./errors.ts";
+
+const MIB = 2 ** 20;
+const UNITS: Readonly<Record<string, number>> = { "": MIB, k: 2 ** 10, m: MIB, g: 2 ** 30, t: 2 ** 40 };
+
+/** A size in bytes: "512M", "2G", "1.5GiB"; a number alone is MiB, as in xl's configuration. */
+export function parseSize(option: string, text: string): number {
+	const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim());
+	const size = match === null ? 0 : Number(match[1]) * (UNITS[(match[2] ?? "").toLowerCase()] as number);
+	if (!(size > 0) || size > Number.MAX_SAFE_INTEGER) {
+		throw new UsageError(`--${option}: "${text}" is no size`, "Give a number with K, M or G, for example 512M.");
+	}
+	return Math.floor(size);
+}
+
+/** A whole number from `least` to `most`. */
+export function parseCount(option: string, text: string, least: number, most: number): number {
+	const count = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+	if (!(count >= least && count <= most)) {
+		const remedy = `Give a whole number from ${least} to ${most}.`;
+		throw new UsageError(`--${option}: "${text}" is not possible`, remedy);
+	}
+	return count;
+}
+
+/** Seconds, fractions allowed. */
+export function parseSeconds(option: string, text: string): number {
+	const seconds = /^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : 0;
+	if (!(seconds > 0)) {
+		throw new UsageError(`--${option}: "${text}" is no time`, "Give a number of seconds, for example 60.");
+	}
+	return seconds;
+}
+
+/** One of `choices`. */
+export function parseChoice<T extends string>(option: string, text: string, choices: readonly T[]): T {
+	const choice = choices.find((candidate) => candidate === text);
+	if (choice === undefined) {
+		throw new UsageError(`--${option}: "${text}" is not possible`, `Give one of: ${choices.join(", ")}.`);
+	}
+	return choice;
+}
+
+/**
+ * Checks the arguments of a subcommand against its definition, and writes each option with its value as one argument
+ * ("--name=value"), so that citty reads a value that begins with a dash as such.
+ * @throws UsageError for an unknown option (with the nearest one), a missing or unwanted value, or too many arguments.
+ */
+export function checkArguments(args: readonly string[], definition: ArgsDef): string[] {
+	const names = Object.keys(definition).filter((name) => definition[name]?.type !== "positional");
+	const positionals = Object.keys(definition).length - names.length;
+	const checked: string[] = [];
+	const files: string[] = [];
+	for (let index = 0; index < args.length; index++) {
+		const argument = args[index] as string;
+		if (argument === "--") {
+			files.push(...args.slice(index + 1));
+			break;
+		}
+		if (!argument.startsWith("-") || argument === "-") {
+			files.push(argument);
+			continue;
+		}
+		const equals = argument.indexOf("=");
+		const name = (equals < 0 ? argument : argument.slice(0, equals)).replace(/^--?/, "");
+		if (!argument.startsWith("--") || !names.includes(name)) throw unknownOption(argument, names);
+		if (definition[name]?.type === "boolean") {
+			if (equals >= 0) throw new UsageError(`--${name} takes no value`, `Write --${name} alone.`);
+			checked.push(argument);
+			continue;
+		}
+		const value = equals < 0 ? args[++index] : argument.slice(equals + 1);
+		if (value === undefined) {
+			const hint = (definition[name] as { valueHint?: string }).valueHint ?? "VALUE";
+			throw new UsageError(`--${name} needs a value`, `Write --${name} ${hint}.`);
+		}
+		checked.push(`--${name}=${value}`);
+	}
+	if (files.length > positionals) {
+		throw new UsageError(
+			`"${files[positionals]}" is one argument too many`,
+			"Options that hold spaces need quotes, for example --append 'quiet panic=1'.",
+		);
+	}
+	return files.length === 0 ? checked : [...checked, "--", ...files];
+}
+
+function unknownOption(argument: string, names: readonly string[]): UsageError {
+	const given = argument.replace(/=.*/s, "");
+	const nearest = nearestName(given.replace(/^-+/, ""), names);
+	const remedy = nearest === undefined ? "paravirt --help lists the options." : `Did you mean --${nearest}?`;
+	return new UsageError(`unknown option ${given}`, remedy);
+}
+
+/** The name that a typing error of at most a third of its letters may have been meant for. */
+export function nearestName(given: string, names: readonly string[]): string | undefined {
+	let best: string | undefined;
+	let least = Number.POSITIVE_INFINITY;
+	for (const name of names) {
+		const distance = name.startsWith(given) && given.length > 1 ? 0.5 : editDistance(given, name);
+		if (distance < least && distance <= Math.max(1, Math.ceil(name.length / 3))) {
+			least = distance;
+			best = name;
+		}
+	}
+	return best;
+}
+
+/** Levenshtein's distance: letters to insert, remove or replace. */
+function editDistance(a: string, b: string): number {
+	let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
+	for (let i = 1; i <= a.length; i++) {
+		const current = [i];
+		for (let j = 1; j <= b.length; j++) {
+			const replaced = (previous[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+			current.push(Math.min(replaced, (previous[j] as number) + 1, (current[j - 1] as number) + 1));
+		}
+		previous = current;
+	}
+	return previous[b.length] as number;
+}

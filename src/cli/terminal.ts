@@ -1,0 +1,92 @@
+/**
+ * The user's terminal as a guest's console: raw, so that every key goes to the guest, and back as it was on every way out -
+ * return, exception, signal. SIGKILL is the one that nothing can be done about (`reset` helps then).
+ */
+import type { ReadStream, WriteStream } from "node:tty";
+import { TerminalModes } from "./terminal-modes.ts";
+
+/** Ctrl-], by which `xl console` is left too. */
+const ESCAPE_KEY = 0x1d;
+
+const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const;
+
+/** A guest's console, as the two kinds of input here use it. */
+export interface ConsolePort {
+	/** Gives input to the guest. */
+	write(data: Uint8Array): void;
+	/** Calls `listener` with each piece of output. Returns what stops that. */
+	onOutput(listener: (data: Uint8Array) => void): () => void;
+}
+
+/** Calls `restore` once, whichever way the process ends, and ends it for signals with 128 + their number. */
+export function onEveryExit(restore: () => void): () => void {
+	let done = false;
+	const once = (): void => {
+		if (done) return;
+		done = true;
+		restore();
+	};
+	const handlers = ENDING_SIGNALS.map((signal) => {
+		const handler = (): void => {
+			once();
+			process.exit(128 + SIGNAL_NUMBERS[signal]);
+		};
+		process.on(signal, handler);
+		return () => process.removeListener(signal, handler);
+	});
+	process.on("exit", once);
+	return () => {
+		once();
+		process.removeListener("exit", once);
+		for (const remove of handlers) remove();
+	};
+}
+
+/**
+ * Connects a terminal to a console until the returned function is called.
+ * @param leave called when the user presses Ctrl-].
+ */
+export function attachTerminal(
+	console: ConsolePort,
+	input: ReadStream,
+	output: NodeJS.WritableStream,
+	leave: () => void,
+): () => void {
+	const modes = new TerminalModes();
+	const toGuest = (data: Uint8Array): void => {
+		const end = data.indexOf(ESCAPE_KEY);
+		if (end !== 0) console.write(end < 0 ? data : data.subarray(0, end));
+		if (end >= 0) leave();
+	};
+	const rawAgain = (): void => {
+		input.setRawMode(true);
+	};
+	const stopOutput = console.onOutput((data) => {
+		modes.follow(data);
+		output.write(data);
+	});
+	const detach = onEveryExit(() => {
+		input.removeListener("data", toGuest);
+		process.removeListener("SIGCONT", rawAgain);
+		stopOutput();
+		output.write(modes.restore());
+		input.setRawMode(false);
+		input.pause();
+	});
+	input.setRawMode(true);
+	input.on("data", toGuest);
+	// Whoever stops the process from outside gets the terminal from the shell as the shell left it.
+	process.on("SIGCONT", rawAgain);
+	return detach;
+}
+
+/** Rows and columns for the guest's terminal, as words for its kernel's command line that our /init understands. */
+export function terminalArguments(output: WriteStream, environment: NodeJS.ProcessEnv): string[] {
+	const { TERM } = environment;
+	const words: string[] = [];
+	if (TERM !== undefined && /^[\w.+-]{1,40}$/.test(TERM)) words.push(`paravirt.term=${TERM}`);
+	if (output.rows > 0) words.push(`paravirt.rows=${output.rows}`);
+	if (output.columns > 0) words.push(`paravirt.columns=${output.columns}`);
+	return words;
+}

@@ -1,0 +1,13 @@
+/**
+ * What differs between Node.js and a browser, as far as a machine needs it. One implementation a platform: node/platform.ts.
+ */
+export interface Platform {
+	/** Monotonic time in milliseconds, with fractions. */
+	milliseconds(): number;
+	/** Processor time that this program has used, in seconds; undefined where the platform does not tell. */
+	cpuSeconds(): number | undefined;
+	/** Bytes of the host's memory in use by this program; undefined where the platform does not tell. */
+	residentBytes(): number | undefined;
+	/** The contents of a file. A browser takes the name for a URL. */
+	readFile(name: string): Promise<Uint8Array>;
+}
