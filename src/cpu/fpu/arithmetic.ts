@@ -233,9 +233,7 @@ const remainder = new Wide();
  */
 function divisionStep(divisor: Unpacked, bits: number): number {
 	const scale = 2 ** bits;
-	let digit = Math.floor(
-		((remainder.high * TWO_32 + remainder.low) / (divisor.high * TWO_32 + divisor.low)) * scale,
-	);
+	let digit = Math.floor(((remainder.high * TWO_32 + remainder.low) / (divisor.high * TWO_32 + divisor.low)) * scale);
 	let low = remainder.low * scale - digit * divisor.low;
 	let high = remainder.high * scale - digit * divisor.high;
 	let carry = Math.floor(low / TWO_32);
@@ -442,7 +440,7 @@ export function partialRemainder(
 		}
 		quotient = divisionStart(ua, ub);
 		while (bits > 0) {
-			const step = bits > 20 ? 20 : bits;
+			const step = Math.min(bits, 20);
 			quotient = (quotient << step) | divisionStep(ub, step);
 			bits -= step;
 		}

@@ -331,7 +331,8 @@ const wide = new Wide();
 /** Whether masked overflow gives infinity rather than the largest finite value. */
 export function overflowsToInfinity(rounding: number, sign: number): boolean {
 	return (
-		rounding === RoundingMode.nearest || (rounding === RoundingMode.down ? sign !== 0 : rounding === RoundingMode.up && sign === 0)
+		rounding === RoundingMode.nearest ||
+		(rounding === RoundingMode.down ? sign !== 0 : rounding === RoundingMode.up && sign === 0)
 	);
 }
 

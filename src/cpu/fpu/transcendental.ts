@@ -413,37 +413,40 @@ export function tan(environment: FloatEnvironment, a: Extended, result: Extended
 	return finishSigned(environment, (numerator << (F + 128n)) / denominator, -128, result);
 }
 
-const ARCTANGENT_STEPS = 16n;
+/** The series of arctan for a quotient of at most 1/16. */
+function arctangentSeries(numerator: bigint, denominator: bigint): bigint {
+	const z = (numerator << F) / denominator;
+	const square = multiply(z, z);
+	let power = z;
+	let sum = z;
+	for (let n = 3n; power !== 0n && power !== -1n; n += 2n) {
+		power = -multiply(power, square);
+		sum += power / n;
+	}
+	return sum;
+}
+
 /** arctan(i / 16) with F fraction bits, made when first needed. */
 const arctangents: bigint[] = [];
 
+/** Fills {@link arctangents} by arctan c' = arctan c + arctan((c' - c) / (1 + c c')). */
+function fillArctangents(): void {
+	let sum = 0n;
+	arctangents.push(sum);
+	for (let i = 1n; i <= 16n; i++) {
+		sum += arctangentSeries(16n, 256n + i * (i - 1n));
+		arctangents.push(sum);
+	}
+}
+
 /** arctan of numerator / denominator between 0 and 1. */
 function arctangent(numerator: bigint, denominator: bigint): bigint {
-	const i = (numerator * ARCTANGENT_STEPS) / denominator;
-	if (i === 0n) {
-		const z = (numerator << F) / denominator;
-		const square = multiply(z, z);
-		let power = z;
-		let sum = z;
-		for (let n = 3n; power !== 0n && power !== -1n; n += 2n) {
-			power = -multiply(power, square);
-			sum += power / n;
-		}
-		return sum;
+	if (arctangents.length === 0) {
+		fillArctangents();
 	}
-	const index = Number(i);
-	// arctan z = arctan c + arctan((z - c) / (1 + c z)), c = i / 16
-	const step =
-		arctangents[index] ??
-		(index === 1
-			? arctangent(1n << 32n, (16n << 32n) + 1n) + arctangent(1n, (16n << 32n) * 16n + 16n + 1n)
-			: arctangent(i - 1n, ARCTANGENT_STEPS) +
-				arctangent(ARCTANGENT_STEPS, ARCTANGENT_STEPS * ARCTANGENT_STEPS + i * (i - 1n)));
-	arctangents[index] = step;
-	return (
-		step +
-		arctangent(numerator * ARCTANGENT_STEPS - i * denominator, denominator * ARCTANGENT_STEPS + i * numerator)
-	);
+	const i = (numerator * 16n) / denominator;
+	const step = arctangents[Number(i)] ?? 0n;
+	return step + arctangentSeries(numerator * 16n - i * denominator, denominator * 16n + i * numerator);
 }
 
 /** Rounds a multiple of pi/4: what FPATAN gives for zeros and infinities. */
