@@ -4,23 +4,23 @@
  * Subcommands are loaded when they are run, so that --help and errors come at once.
  */
 import { readFileSync } from "node:fs";
-import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
+import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
 import { describeError, ExitStatus, UsageError } from "./errors.ts";
 import { checkArguments, nearestName } from "./options.ts";
 
-const SUBCOMMANDS: Readonly<Record<string, () => Promise<CommandDef<ArgsDef>>>> = {
-	boot: async () => (await import("./boot.ts")).bootCommand as CommandDef<ArgsDef>,
-	inspect: async () => (await import("./inspect.ts")).inspectCommand as CommandDef<ArgsDef>,
+const SUBCOMMANDS: Readonly<Record<string, () => Promise<CommandDef>>> = {
+	boot: async () => (await import("./boot.ts")).bootCommand,
+	inspect: async () => (await import("./inspect.ts")).inspectCommand,
 };
 
-const mainCommand = defineCommand({
+const mainCommand: CommandDef = {
 	meta: {
 		name: "paravirt",
 		description: "Boots stock Linux kernels, paravirtualised, in TypeScript",
 		version: packageVersion(),
 	},
 	subCommands: SUBCOMMANDS,
-});
+};
 
 function packageVersion(): string {
 	// The same distance from src/cli and from dist/cli.
@@ -28,17 +28,16 @@ function packageVersion(): string {
 	return String(description.version);
 }
 
-async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>): Promise<string> {
+async function usage(command: CommandDef, parent?: CommandDef): Promise<string> {
 	const text = await renderUsage(command, parent);
 	// biome-ignore lint/suspicious/noControlCharactersInRegex: citty colours its text even where no terminal reads it
 	return `${process.stdout.isTTY ? text : text.replaceAll(/\x1b\[[\d;]*m/g, "")}\n`;
 }
 
 async function main(args: readonly string[]): Promise<void> {
-	const main = mainCommand as CommandDef<ArgsDef>;
 	const [name, ...rest] = args;
 	if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-		process.stdout.write(await usage(main));
+		process.stdout.write(await usage(mainCommand));
 		process.exitCode = name === undefined ? ExitStatus.usage : 0;
 		return;
 	}
@@ -49,7 +48,10 @@ async function main(args: readonly string[]): Promise<void> {
 	const load = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
 	if (load === undefined) {
 		const what = name.startsWith("-") ? "option" : "command";
-		const nearest = nearestName(name.replace(/^-+/, ""), what === "option" ? ["help", "version"] : Object.keys(SUBCOMMANDS));
+		const nearest = nearestName(
+			name.replace(/^-+/, ""),
+			what === "option" ? ["help", "version"] : Object.keys(SUBCOMMANDS),
+		);
 		const dashes = what === "option" ? "--" : "paravirt ";
 		const remedy = nearest === undefined ? "paravirt --help lists the commands." : `Did you mean ${dashes}${nearest}?`;
 		throw new UsageError(`unknown ${what} ${name}`, remedy);
@@ -57,7 +59,7 @@ async function main(args: readonly string[]): Promise<void> {
 	const command = await load();
 	const options = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
 	if (options.includes("--help") || options.includes("-h")) {
-		process.stdout.write(await usage(command, main));
+		process.stdout.write(await usage(command, mainCommand));
 		return;
 	}
 	await runCommand(command, { rawArgs: checkArguments(rest, command.args as ArgsDef) });

@@ -1,0 +1,228 @@
+/** `paravirt boot`: a guest on the user's terminal, from its first instruction to its end. */
+import { writeFile } from "node:fs/promises";
+import type { ReadStream, WriteStream } from "node:tty";
+import type { ArgsDef, CommandDef } from "citty";
+import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
+import type { DomainEnd, GuestConsole, GuestDomain } from "../host/host.ts";
+import { Host } from "../host/node/host.ts";
+import { formatCrashReport } from "../xen/crash.ts";
+import { parseTraceCategories, TraceCategory } from "../xen/trace.ts";
+import { ExitStatus, fileError, UsageError } from "./errors.ts";
+import { findGuest, type GuestFiles } from "./guest-files.ts";
+import { parseChoice, parseCount, parseSeconds, parseSize } from "./options.ts";
+import { attachPipes } from "./piped-input.ts";
+import { createProgress } from "./progress.ts";
+import { attachTerminal, onEveryExit, terminalArguments } from "./terminal.ts";
+
+const MIB = 2 ** 20;
+/** What the machine needs beside a guest's own memory: shared pages, and page tables are in the guest's own. */
+const MACHINE_OVERHEAD = 4 * MIB;
+/** MAX_VIRT_CPUS of a PV guest with 2-level event channels' vcpu_info in shared_info is 32; Linux registers more itself. */
+const MOST_VCPUS = 64;
+const LEAST_MEMORY = 16 * MIB;
+const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - MACHINE_OVERHEAD;
+const CLOCKS = ["real", "deterministic"] as const;
+
+const args: ArgsDef = {
+	kernel: {
+		type: "positional",
+		required: false,
+		description: "vmlinuz or ELF kernel with Xen PV support (default: Debian's, from the cache or the machine's apt)",
+		valueHint: "KERNEL",
+	},
+	ramdisk: {
+		type: "string",
+		description: "Initial ramdisk (default: busybox and the kernel's modules)",
+		valueHint: "FILE",
+	},
+	append: { type: "string", description: "Words to add to the kernel's command line", valueHint: "ARGS" },
+	memory: { type: "string", description: "The guest's memory, e.g. 512M or 2G", valueHint: "SIZE", default: "512M" },
+	vcpus: { type: "string", description: "Number of virtual CPUs", valueHint: "N", default: "1" },
+	clock: {
+		type: "string",
+		description: "real, or deterministic: time is the number of executed instructions",
+		valueHint: "real|deterministic",
+		default: "real",
+	},
+	stats: { type: "string", description: "Write statistics to FILE as JSON", valueHint: "FILE" },
+	trace: {
+		type: "string",
+		description: `Print on standard error as it happens: ${Object.keys(TraceCategory).join(", ")}`,
+		valueHint: "WHAT[,WHAT]",
+	},
+	timeout: { type: "string", description: "End the guest after S seconds, with status 4", valueHint: "S" },
+	suite: {
+		type: "string",
+		description: "Debian suite to take the kernel from, e.g. trixie or sid",
+		valueHint: "SUITE",
+	},
+	update: { type: "boolean", description: "Fetch Debian's current kernel even where one is in the cache" },
+};
+
+/** The values of the options, checked. */
+interface BootOptions {
+	readonly kernel: string | undefined;
+	readonly ramdisk: string | undefined;
+	readonly append: string;
+	readonly memory: number;
+	readonly vcpus: number;
+	readonly clock: (typeof CLOCKS)[number];
+	readonly stats: string | undefined;
+	readonly trace: number;
+	readonly timeout: number | undefined;
+	readonly suite: string | undefined;
+	readonly update: boolean;
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+function checkOptions(values: Values): BootOptions {
+	const text = (name: string): string | undefined => {
+		const value = values[name];
+		return typeof value === "string" ? value : undefined;
+	};
+	const trace = text("trace");
+	const categories = trace === undefined ? 0 : parseTraceCategories(trace);
+	if (categories === undefined) {
+		const names = Object.keys(TraceCategory).join(", ");
+		throw new UsageError(`--trace: "${trace}" is not possible`, `Give one or more of, separated by commas: ${names}.`);
+	}
+	const memory = parseSize("memory", text("memory") ?? "512M");
+	if (memory < LEAST_MEMORY) {
+		throw new UsageError(`--memory: ${text("memory")} is too little for Linux`, "Give 64M or more.");
+	}
+	if (memory > MOST_MEMORY) {
+		const most = `${Math.floor(MOST_MEMORY / MIB)}M`;
+		throw new UsageError(`--memory: ${text("memory")} is more than a machine can have`, `Give at most ${most}.`);
+	}
+	const timeout = text("timeout");
+	const suite = text("suite");
+	const kernel = text("kernel");
+	const { update: updateValue } = values;
+	const update = updateValue === true;
+	if (suite !== undefined && !/^[a-z][a-z0-9-]*$/.test(suite)) {
+		throw new UsageError(`--suite: "${suite}" is no name of a Debian suite`, "Give a name such as trixie or sid.");
+	}
+	if (kernel !== undefined && (suite !== undefined || update)) {
+		throw new UsageError("--suite and --update are about Debian's kernel", "Leave KERNEL out, or them.");
+	}
+	return {
+		kernel,
+		ramdisk: text("ramdisk"),
+		append: text("append") ?? "",
+		memory,
+		vcpus: parseCount("vcpus", text("vcpus") ?? "1", 1, MOST_VCPUS),
+		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
+		stats: text("stats"),
+		trace: categories,
+		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
+		suite,
+		update,
+	};
+}
+
+/** The kernel's command line: ours first, so that --append can say otherwise. */
+function commandLine(options: BootOptions, files: GuestFiles, interactive: boolean): string {
+	const words = ["console=hvc0"];
+	if (files.ownRamdisk && interactive) words.push(...terminalArguments(process.stdout, process.env));
+	if (files.ownRamdisk && !interactive) words.push("paravirt.input=pipe");
+	if (options.append !== "") words.push(options.append);
+	return words.join(" ");
+}
+
+/** How a run ended: the guest by itself, or we ended it. */
+type Outcome = DomainEnd | "left" | "timeout";
+
+async function runGuest(options: BootOptions, files: GuestFiles): Promise<number> {
+	const interactive = process.stdin.isTTY && process.stdout.isTTY;
+	const host = new Host({
+		memory: options.memory + MACHINE_OVERHEAD,
+		clock: options.clock,
+		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
+	});
+	if (options.trace !== 0) host.onLog((line) => process.stderr.write(`(XEN) ${line}\n`));
+	const line = commandLine(options, files, interactive);
+	const handshake = files.ownRamdisk && line.includes("paravirt.input=pipe") && !/\brdinit=/.test(line);
+	let leave: (outcome: "left" | "timeout") => void = () => {};
+	const left = new Promise<Outcome>((resolve) => {
+		leave = resolve;
+	});
+	let detach: () => void = () => {};
+	const attach = (console: GuestConsole): void => {
+		detach = interactive
+			? attachTerminal(console, process.stdin as ReadStream, process.stdout as WriteStream, () => leave("left"))
+			: attachPipes(console, process.stdin, process.stdout, { handshake });
+	};
+	const timer = options.timeout === undefined ? undefined : setTimeout(() => leave("timeout"), options.timeout * 1000);
+	const writeStatistics = async (): Promise<void> => {
+		if (options.stats === undefined) return;
+		const text = `${JSON.stringify(host.statistics(), undefined, "\t")}\n`;
+		await writeFile(options.stats, text).catch((error: unknown) => {
+			throw fileError(options.stats as string, error);
+		});
+	};
+	const allowSignals = onEveryExit(() => host.stop());
+	try {
+		const domain = await host.createDomain(
+			{
+				name: "guest",
+				kernel: files.kernel,
+				kernelName: files.kernelName,
+				ramdisk: files.ramdisk,
+				ramdiskName: files.ramdiskName,
+				commandLine: line,
+				memory: options.memory,
+				vcpus: options.vcpus,
+			},
+			(created: GuestDomain) => attach(created.console),
+		);
+		const outcome = await Promise.race([domain.ended, left, host.failed]);
+		detach();
+		await writeStatistics();
+		domain.destroy();
+		return report(outcome, options);
+	} finally {
+		detach();
+		clearTimeout(timer);
+		host.stop();
+		allowSignals();
+	}
+}
+
+/** Tells on standard error how it ended, where that is not plain; the exit status. */
+function report(outcome: Outcome, options: BootOptions): number {
+	if (outcome === "left") {
+		process.stderr.write("\nLeft the console; the guest has been ended.\n");
+		return ExitStatus.poweredOff;
+	}
+	if (outcome === "timeout") {
+		process.stderr.write(`paravirt: the guest was still running after ${options.timeout} seconds (--timeout)\n`);
+		return ExitStatus.timeout;
+	}
+	if (outcome.reason === "poweroff") return ExitStatus.poweredOff;
+	if (outcome.reason === "reboot") {
+		process.stderr.write("paravirt: the guest asked for a restart; it has been ended\n");
+		return ExitStatus.poweredOff;
+	}
+	const what = outcome.crash === undefined ? undefined : formatCrashReport(outcome.crash);
+	const reason = outcome.crashReason ?? `the guest shut itself down: ${outcome.reason}`;
+	process.stderr.write(`${what ?? `paravirt: ${reason}`}\n`);
+	return ExitStatus.crashed;
+}
+
+export const bootCommand: CommandDef = {
+	meta: { name: "boot", description: "Boot a Linux kernel as a Xen PV guest on this terminal" },
+	args,
+	async run({ args: values }) {
+		const options = checkOptions(values);
+		const progress = await createProgress();
+		let files: GuestFiles;
+		try {
+			const fetch = { suite: options.suite, update: options.update, progress: progress.listener };
+			files = await findGuest(options.kernel, options.ramdisk, fetch, () => undefined);
+		} finally {
+			progress.stop();
+		}
+		process.exitCode = await runGuest(options, files);
+	},
+};

@@ -1,0 +1,201 @@
+/**
+ * The library: a machine on which domains are created, watched and ended. It puts the layers together - processor, hypervisor,
+ * domain builder, console - and knows the platform only as an interface.
+ */
+import { PAGE_SIZE } from "../cpu/layout.ts";
+import type { CrashReport } from "../xen/crash.ts";
+import { type Domain, ShutdownReason } from "../xen/domain.ts";
+import type { Hypervisor } from "../xen/hypervisor.ts";
+import { type BuiltDomain, buildGuest, createMachine } from "./machine.ts";
+import type { Platform } from "./platform.ts";
+import type { Statistics } from "./statistics.ts";
+
+export interface HostOptions {
+	/** Bytes of machine memory, for all domains together. Only what guests touch is taken from the host. */
+	readonly memory: number;
+	/** Where the guests' time comes from: "real" follows the host, "deterministic" counts executed instructions. */
+	readonly clock?: "real" | "deterministic";
+	/** What to trace: bits of TraceCategory. */
+	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
+}
+
+export interface DomainOptions {
+	readonly name?: string;
+	/** A bzImage or an ELF file: its bytes, or where the platform finds it. */
+	readonly kernel: Uint8Array | string;
+	readonly ramdisk?: Uint8Array | string;
+	/** What messages call the images, where they are given as bytes. */
+	readonly kernelName?: string;
+	readonly ramdiskName?: string;
+	/** The kernel's command line. */
+	readonly commandLine?: string;
+	/** Bytes; rounded down to whole frames. */
+	readonly memory: number;
+	readonly vcpus?: number;
+}
+
+/** Why a domain ended: Xen's shutdown reasons, or {@link GuestDomain.destroy}. */
+export type EndReason = keyof typeof ShutdownReason | "destroyed";
+
+export interface DomainEnd {
+	readonly reason: EndReason;
+	/** Why the hypervisor ended it, where it did. */
+	readonly crashReason: string | undefined;
+	/** What it looked like when it crashed. */
+	readonly crash: CrashReport | undefined;
+}
+
+/** The guest's console, hvc0. */
+export interface GuestConsole {
+	/** Types on it. Text is sent as UTF-8. */
+	write(data: Uint8Array | string): void;
+	/** Calls `listener` with each piece of output from now on. Returns what stops that. */
+	onOutput(listener: (data: Uint8Array) => void): () => void;
+}
+
+/** A domain that runs, or has run. */
+export class GuestDomain {
+	/** Resolved when it has shut down; never rejected. */
+	readonly ended: Promise<DomainEnd>;
+	private end!: (end: DomainEnd) => void;
+
+	/** Made by {@link Host.createDomain}. */
+	constructor(
+		private readonly domain: Domain,
+		private readonly built: BuiltDomain,
+	) {
+		this.ended = new Promise((resolve) => {
+			this.end = resolve;
+		});
+		domain.onShutdown = (reason) => {
+			const names = Object.keys(ShutdownReason) as (keyof typeof ShutdownReason)[];
+			const name = names.find((candidate) => ShutdownReason[candidate] === reason) ?? "crash";
+			this.finish({ reason: name, crashReason: domain.crashReason, crash: domain.crashReport });
+		};
+	}
+
+	get id(): number {
+		return this.domain.id;
+	}
+
+	get name(): string {
+		return this.domain.name;
+	}
+
+	get console(): GuestConsole {
+		return this.built.console;
+	}
+
+	/** Ends it at once, as pulling the plug does, and gives its memory back. Nothing happens where it has ended. */
+	destroy(): void {
+		this.finish({ reason: "destroyed", crashReason: undefined, crash: undefined });
+		this.built.destroy();
+	}
+
+	private finish(end: DomainEnd): void {
+		// What the guest wrote last is still in its console's ring.
+		this.built.flush();
+		this.end(end);
+	}
+}
+
+export class Host {
+	private readonly hypervisor: Hypervisor;
+	private readonly started: number;
+	private readonly cpuAtStart: number | undefined;
+	private loop: Promise<void> | undefined;
+	private failure: ((error: unknown) => void) | undefined;
+	/** Rejected where the machine itself fails: a bug in paravirt, never something that a guest did. */
+	readonly failed: Promise<never>;
+
+	/** @throws RangeError where the machine cannot have that much memory. */
+	constructor(
+		readonly options: HostOptions,
+		private readonly platform: Platform,
+	) {
+		this.started = platform.milliseconds();
+		this.cpuAtStart = platform.cpuSeconds();
+		this.hypervisor = createMachine(Math.floor(options.memory / PAGE_SIZE), options.clock ?? "real", platform);
+		if (options.trace !== undefined) {
+			this.hypervisor.trace.categories = options.trace.categories;
+			this.hypervisor.trace.sink = options.trace.sink;
+		}
+		this.failed = new Promise((_, reject) => {
+			this.failure = reject;
+		});
+		this.failed.catch(() => {});
+	}
+
+	/**
+	 * Builds a domain and lets it run.
+	 * @param prepare called before its first instruction, for listeners that must miss nothing.
+	 * @throws ImageError where the kernel or the ramdisk cannot be booted.
+	 */
+	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
+		const [kernel, ramdisk] = await Promise.all([this.load(options.kernel), this.load(options.ramdisk)]);
+		const { domain, ...built } = buildGuest(this.hypervisor, {
+			name: options.name ?? "guest",
+			kernel: kernel as Uint8Array,
+			kernelName: options.kernelName ?? (typeof options.kernel === "string" ? options.kernel : "kernel"),
+			ramdisk,
+			ramdiskName: options.ramdiskName ?? (typeof options.ramdisk === "string" ? options.ramdisk : "ramdisk"),
+			commandLine: options.commandLine ?? "",
+			memory: options.memory,
+			vcpus: options.vcpus ?? 1,
+		});
+		const guest = new GuestDomain(domain, built);
+		prepare?.(guest);
+		this.start();
+		return guest;
+	}
+
+	statistics(): Statistics {
+		const { clock, domains, memory, processor, scheduler, trace } = this.hypervisor;
+		const wallSeconds = (this.platform.milliseconds() - this.started) / 1000;
+		const cpu = this.platform.cpuSeconds();
+		const cpuSeconds = cpu === undefined || this.cpuAtStart === undefined ? null : cpu - this.cpuAtStart;
+		const instructions = processor.executed;
+		const { tlbMisses } = processor as { readonly tlbMisses?: number };
+		return {
+			wallSeconds,
+			cpuSeconds,
+			guestSeconds: clock.now() / 1e9,
+			clock: clock.deterministic ? "deterministic" : "real",
+			instructions,
+			mips: instructions / Math.max(cpuSeconds ?? wallSeconds, 1e-6) / 1e6,
+			...trace.counters(),
+			tlbMisses: tlbMisses ?? null,
+			scheduler: { ...scheduler.statistics },
+			memory: {
+				machineBytes: memory.frames * PAGE_SIZE,
+				guestBytes: [...domains.values()].reduce((sum, domain) => sum + domain.pages, 0) * PAGE_SIZE,
+				residentBytes: this.platform.residentBytes() ?? null,
+			},
+		};
+	}
+
+	/** The hypervisor's log, as `xl dmesg` shows it. */
+	get log(): string {
+		return this.hypervisor.log.read();
+	}
+
+	/** Calls `listener` with each line of the hypervisor's log from now on. */
+	onLog(listener: (line: string) => void): void {
+		this.hypervisor.log.listener = listener;
+	}
+
+	/** Stops the machine: what runs on it stays where it is. */
+	stop(): void {
+		this.hypervisor.scheduler.stop();
+	}
+
+	private start(): void {
+		// The scheduler returns when no domain is left; a domain that came in its last moment needs it again.
+		const run = async (): Promise<void> => this.hypervisor.scheduler.run();
+		this.loop = (this.loop ?? Promise.resolve()).then(run).catch((error: unknown) => this.failure?.(error));
+	}
+
+	private async load(image: Uint8Array | string | undefined): Promise<Uint8Array | undefined> {
+		return typeof image === "string" ? this.platform.readFile(image) : image;
+	}
+}
