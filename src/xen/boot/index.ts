@@ -1,0 +1,14 @@
+/** What others use of boot/: opening a kernel, building a domain from it, and saying what an image contains. */
+export {
+	type BuildRequest,
+	type BuiltDomain,
+	buildDomain,
+	type DomainMemory,
+	type EntryState,
+	type PageAt,
+} from "./builder.ts";
+export { ImageError, type ImageErrorCode } from "./errors.ts";
+export { fillHypercallPage } from "./hypercall-page.ts";
+export { type KernelImage, openKernel } from "./kernel.ts";
+export { offersPv, parseXenNotes, requirePv, type XenNote, type XenParameters } from "./notes.ts";
+export { type Compression, compressionOf, decompress, MAX_UNPACKED_SIZE } from "./payload.ts";
