@@ -1,0 +1,100 @@
+/**
+ * Compares the emulated processor with the host's:
+ *
+ *   npx tsx test/cpu/oracle/main.ts --cases 1000000 --seed 7 --form adc --verbose
+ *
+ * --form takes a regular expression of mnemonics, --encoding one of encodings; --length makes sequences; --compat runs compatibility
+ * mode; --host compares the host with itself (the oracle's own test); --reproduce N runs case N alone.
+ */
+import { parseArgs } from "node:util";
+import { EmulatedEngine, type Engine } from "./engine.ts";
+import { catalogueForms, comparableForms } from "./forms.ts";
+import { Native, unavailable } from "./native.ts";
+import { compareEngines, type RunSummary } from "./run.ts";
+
+const { values } = parseArgs({
+	options: {
+		cases: { type: "string", default: "100000" },
+		seed: { type: "string", default: "1" },
+		form: { type: "string", default: "." },
+		encoding: { type: "string", default: "." },
+		length: { type: "string", default: "1" },
+		reports: { type: "string", default: "10" },
+		reproduce: { type: "string" },
+		compat: { type: "boolean", default: false },
+		host: { type: "boolean", default: false },
+		catalogue: { type: "boolean", default: false },
+		verbose: { type: "boolean", default: false },
+	},
+});
+
+function table(summary: RunSummary): string {
+	const rows = summary.forms
+		.filter(({ mismatches }) => mismatches > 0)
+		.map(({ form, cases, mismatches, what, firstIndex }) => {
+			const kinds = [...what].sort((x, y) => y[1] - x[1]).map(([kind, count]) => `${kind} (${count})`);
+			return `| ${form.name} | ${form.encoding} | ${mismatches}/${cases} | ${kinds.slice(0, 5).join(", ")} | ${firstIndex} |`;
+		});
+	if (rows.length === 0) return "";
+	return ["| name | encoding | mismatches | what differs | first |", "|---|---|---|---|---|", ...rows].join("\n");
+}
+
+const reason = unavailable();
+if (reason !== undefined) {
+	console.error(`No oracle here: ${reason}.`);
+	process.exit(2);
+}
+const useCatalogue = values.host || values.catalogue;
+const all = await (useCatalogue ? catalogueForms() : comparableForms());
+const forms = all.filter(
+	({ name, encoding, mode }) =>
+		new RegExp(`^(${values.form})`).test(name) &&
+		new RegExp(values.encoding).test(encoding) &&
+		mode !== (values.compat ? "64" : "compat"),
+);
+if (forms.length === 0) {
+	console.error("No form of the table matches.");
+	process.exit(2);
+}
+const native = new Native();
+const tested: Engine = values.host ? new Native() : await EmulatedEngine.load();
+const seed = Number(values.seed);
+const single = values.reproduce !== undefined;
+const flags = [
+	`--seed ${seed}`,
+	values.form === "." ? "" : ` --form '${values.form}'`,
+	values.encoding === "." ? "" : ` --encoding '${values.encoding}'`,
+	values.length === "1" ? "" : ` --length ${values.length}`,
+	values.compat ? " --compat" : "",
+	values.catalogue ? " --catalogue" : "",
+];
+const started = performance.now();
+try {
+	const summary = await compareEngines(native, tested, forms, {
+		seed,
+		cases: single ? 1 : Number(values.cases),
+		first: single ? Number(values.reproduce) : 0,
+		length: Number(values.length),
+		compatibility: values.compat,
+		maxReports: Number(values.reports),
+		reproduce: `npx tsx test/cpu/oracle/main.ts ${flags.join("")}`,
+		...(values.verbose
+			? { onProgress: (done: number, bad: number) => process.stderr.write(`\r${done} cases, ${bad} mismatches`) }
+			: {}),
+	});
+	if (values.verbose) process.stderr.write("\n");
+	for (const report of summary.reports) console.log(`${report}\n`);
+	console.log(table(summary));
+	if (values.verbose) {
+		const never = summary.forms.filter(({ cases, completed }) => cases > 0 && completed === 0);
+		console.log(`Never completed: ${never.map(({ form }) => `${form.name} ${form.encoding}`).join("; ") || "none"}`);
+	}
+	const seconds = (performance.now() - started) / 1000;
+	console.log(
+		`${summary.cases} cases of ${forms.length} forms in ${seconds.toFixed(1)} s: ${summary.mismatches} mismatches (seed ${seed})`,
+	);
+	process.exitCode = summary.mismatches === 0 ? 0 : 1;
+} finally {
+	native.close();
+	if (tested instanceof Native) tested.close();
+}
