@@ -1,0 +1,395 @@
+/**
+ * Who runs, and for how long: round robin over the vCPUs that can run, on one thread. It is also the machine's main loop: it fires
+ * timers, lets time pass when all wait, and gives the host's event loop its turn every few milliseconds, so that terminal input,
+ * files and signals reach the guests.
+ *
+ * The deterministic clock stops slices exactly at deadlines and jumps over idle time, so that only executed instructions decide what
+ * happens when. What comes from the host (console input, disk completions) comes between slices; for a repeatable run it must be
+ * there before, or be announced by {@link Scheduler.beginHostOperation}, which makes idle vCPUs wait for it.
+ */
+import { CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
+import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./abi/time.ts";
+import { RunstateName } from "./abi/vcpu.ts";
+import type { Domain } from "./domain.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+import { updateRunstateArea, updateVcpuTime, updateWallClock } from "./time.ts";
+import type { Vcpu } from "./vcpu.ts";
+
+/** Runs a vCPU for at most `fuel` instructions; returns early when it cannot go on or `vcpu.reschedule` is set. src/xen/run.ts */
+export type RunVcpu = (vcpu: Vcpu, fuel: number) => unknown;
+
+export interface SchedulerOptions {
+	/** Instructions that a vCPU may run while another waits for the processor. */
+	readonly quantum?: number;
+	/** Instructions that it may run at once while none does. */
+	readonly slice?: number;
+	/** Milliseconds of host time between two turns of the host's event loop. */
+	readonly hostInterval?: number;
+	/** Monotonic host time in milliseconds. */
+	readonly hostMilliseconds?: () => number;
+}
+
+/** Counters for --stats. */
+export interface SchedulerStatistics {
+	slices: number;
+	contextSwitches: number;
+	/** Times that all vCPUs waited, and nanoseconds of system time that passed meanwhile. */
+	idles: number;
+	idleNanoseconds: number;
+}
+
+const QUANTUM = 100_000;
+const SLICE = 2_000_000;
+const HOST_INTERVAL = 12;
+/** setTimeout's limit, and long enough: who waits looks again. */
+const LONGEST_WAIT = 3_600_000;
+/** A first guess of instructions a nanosecond, until it has been measured. */
+const INITIAL_SPEED = 0.1;
+
+export class Scheduler {
+	/** The vCPU whose context is loaded. */
+	current: Vcpu | undefined;
+	readonly statistics: SchedulerStatistics = { slices: 0, contextSwitches: 0, idles: 0, idleNanoseconds: 0 };
+
+	private readonly quantum: number;
+	private readonly slice: number;
+	private readonly hostInterval: number;
+	private readonly hostMilliseconds: () => number;
+	/** All vCPUs of all domains, in their order of turns. */
+	private vcpus: Vcpu[] = [];
+	private turn = 0;
+	/** Instructions that the current vCPU has had in its turn. */
+	private used = 0;
+	/** System time at which the running slice will have ended; NEVER between slices. */
+	private sliceEnd = NEVER;
+	/** Instructions a nanosecond, for slices of real time. */
+	private speed = INITIAL_SPEED;
+	private hostOperations = 0;
+	private stopping = false;
+	private running = false;
+	private wakeUp: (() => void) | undefined;
+	/** Something happened while the loop was about to wait. */
+	private woken = false;
+
+	constructor(
+		private readonly hypervisor: Hypervisor,
+		private readonly runVcpu: RunVcpu,
+		options: SchedulerOptions = {},
+	) {
+		this.quantum = options.quantum ?? QUANTUM;
+		this.slice = options.slice ?? SLICE;
+		this.hostInterval = options.hostInterval ?? HOST_INTERVAL;
+		this.hostMilliseconds = options.hostMilliseconds ?? (() => performance.now());
+	}
+
+	/**
+	 * Runs until no domain is left that could, or {@link stop}.
+	 * Between turns it waits on the host; it returns a promise but never runs twice at once.
+	 */
+	async run(): Promise<void> {
+		if (this.running) throw new Error("the scheduler is running already");
+		this.running = true;
+		this.stopping = false;
+		try {
+			while (!this.stopping && this.anyAlive()) {
+				const wait = this.turns();
+				if (this.stopping) break;
+				if (wait <= 0) await yieldToHost();
+				else await this.wait(wait);
+			}
+		} finally {
+			this.running = false;
+		}
+	}
+
+	/** Makes {@link run} return after the current slice. */
+	stop(): void {
+		this.stopping = true;
+		if (this.current !== undefined) this.current.reschedule = true;
+		this.wake();
+	}
+
+	/** Ends the wait of an idle machine: to be called when the host has changed something that a vCPU may wait for. */
+	wake(): void {
+		this.woken = true;
+		this.wakeUp?.();
+	}
+
+	/** An operation of the host (a disk read) has begun whose end vCPUs may wait for: time must not jump over it. */
+	beginHostOperation(): void {
+		this.hostOperations++;
+	}
+
+	endHostOperation(): void {
+		this.hostOperations--;
+		this.wake();
+	}
+
+	/** Ends a vCPU's SCHEDOP_block or SCHEDOP_poll. */
+	unblock(vcpu: Vcpu): void {
+		if (!vcpu.blocked) return;
+		vcpu.blocked = false;
+		if (vcpu.pollPort !== 0) this.endPoll(vcpu);
+		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
+		this.preempt(this.quantum);
+		this.wake();
+	}
+
+	/** SCHEDOP_block: the vCPU waits for an event. */
+	block(vcpu: Vcpu): void {
+		vcpu.blocked = true;
+		vcpu.reschedule = true;
+	}
+
+	/** SCHEDOP_poll: it waits for `port` (-1: one of several), or until its poll timer. */
+	poll(vcpu: Vcpu, port: number): void {
+		vcpu.pollPort = port;
+		vcpu.domain.events.pollers++;
+		this.block(vcpu);
+	}
+
+	/** VCPUOP_up and the builder: the vCPU may run from now on. */
+	bringUp(vcpu: Vcpu): void {
+		vcpu.online = true;
+		vcpu.blocked = false;
+		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
+		updateVcpuTime(vcpu);
+		this.preempt(this.quantum);
+		this.wake();
+	}
+
+	/** VCPUOP_down */
+	takeDown(vcpu: Vcpu): void {
+		vcpu.online = false;
+		if (vcpu.pollPort !== 0) this.endPoll(vcpu);
+		vcpu.timers.stopSingleshot();
+		vcpu.reschedule = true;
+		if (vcpu !== this.current) vcpu.runstate.change(RunstateName.offline, this.hypervisor.clock.now());
+	}
+
+	/** A timer was armed: a slice that would run past it ends at the next hypercall boundary, and a shorter one follows. */
+	timerArmed(deadline: number): void {
+		if (deadline < this.sliceEnd && this.sliceEnd !== NEVER && this.current !== undefined) {
+			this.current.reschedule = true;
+		}
+		if (this.wakeUp !== undefined) this.wake();
+	}
+
+	/**
+	 * Executes slices until the host wants its turn or nothing can run.
+	 * @returns milliseconds for which the host may wait: 0 only its turn, NEVER until something wakes us.
+	 */
+	turns(): number {
+		const { clock, timers } = this.hypervisor;
+		const hostDeadline = this.hostMilliseconds() + this.hostInterval;
+		do {
+			this.woken = false;
+			const now = clock.now();
+			if (timers.next() <= now) timers.expire(now);
+			const vcpu = this.pick();
+			if (vcpu !== undefined) {
+				this.execute(vcpu);
+				continue;
+			}
+			const wait = this.idle(now);
+			if (wait > 0) return wait;
+		} while (!this.stopping && this.hostMilliseconds() < hostDeadline);
+		return 0;
+	}
+
+	/** Nothing can run: lets deterministic time jump. @returns milliseconds to wait, 0 to go on at once. */
+	private idle(now: number): number {
+		const { clock, timers } = this.hypervisor;
+		if (this.stopping || this.woken || !this.anyAlive()) return 0;
+		const deadline = timers.next();
+		this.statistics.idles++;
+		if (clock.deterministic) {
+			if (deadline === NEVER || this.hostOperations > 0) return NEVER;
+			clock.skipTo(deadline);
+			this.statistics.idleNanoseconds += Math.max(0, deadline - now);
+			return 0;
+		}
+		return deadline === NEVER ? NEVER : (deadline - now) / NANOSECONDS_PER_MILLISECOND;
+	}
+
+	/** The vCPU whose turn it is, or undefined where none can run. */
+	private pick(): Vcpu | undefined {
+		const { current } = this;
+		if (current !== undefined && this.used < this.quantum && !current.yielded && canRun(current)) return current;
+		if (current !== undefined) current.yielded = false;
+		for (let tries = 0; tries <= this.vcpus.length; tries++) {
+			if (this.turn >= this.vcpus.length) this.collect();
+			const vcpu = this.vcpus[this.turn];
+			if (vcpu === undefined) return undefined;
+			this.turn++;
+			if (canRun(vcpu)) {
+				this.used = 0;
+				return vcpu;
+			}
+		}
+		return undefined;
+	}
+
+	/** A new round: notices vCPUs and domains that came or went, and starts the time of new ones. */
+	private collect(): void {
+		this.turn = 0;
+		let count = 0;
+		let changed = false;
+		for (const domain of this.hypervisor.domains.values()) {
+			for (const vcpu of domain.vcpus) {
+				if (this.vcpus[count] !== vcpu) {
+					this.vcpus[count] = vcpu;
+					changed = true;
+				}
+				count++;
+			}
+		}
+		this.vcpus.length = count;
+		if (!changed) return;
+		for (const vcpu of this.vcpus) if (vcpu.online && vcpu.runstate.state === RunstateName.offline) this.adopt(vcpu);
+	}
+
+	/** The builder's vCPU 0: it has never run. */
+	private adopt(vcpu: Vcpu): void {
+		if (vcpu.id === 0) updateWallClock(vcpu.domain);
+		updateVcpuTime(vcpu);
+		vcpu.timers.startDefaultTicker();
+		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
+	}
+
+	/** One slice. */
+	private execute(vcpu: Vcpu): void {
+		const { clock, processor, timers } = this.hypervisor;
+		this.load(vcpu);
+		const start = clock.now();
+		if (vcpu.runstate.state !== RunstateName.running) {
+			vcpu.runstate.change(RunstateName.running, start);
+			updateRunstateArea(vcpu);
+		}
+		vcpu.timers.catchUp();
+		vcpu.reschedule = false;
+		const before = processor.executed;
+		const fuel = this.fuel(timers.next() - start);
+		this.sliceEnd = start + fuel / this.speedOf();
+		this.statistics.slices++;
+		try {
+			this.runVcpu(vcpu, fuel);
+		} catch (error) {
+			const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+			vcpu.domain.crash(`failure of the hypervisor: ${reason}`);
+		}
+		this.sliceEnd = NEVER;
+		const executed = processor.executed - before;
+		// A slice that executes nothing (a vCPU that only takes exceptions) uses its turn up all the same.
+		this.used += Math.max(executed, 1);
+		const end = clock.now();
+		if (executed > 10_000 && end > start) this.speed += (executed / (end - start) - this.speed) / 8;
+		if (!canRun(vcpu)) {
+			const online = vcpu.online && vcpu.domain.shutdown === undefined;
+			vcpu.runstate.change(online ? RunstateName.blocked : RunstateName.offline, end);
+			updateRunstateArea(vcpu);
+		}
+	}
+
+	/** Instructions a nanosecond of system time. */
+	private speedOf(): number {
+		const { clock } = this.hypervisor;
+		const exact = (clock as { readonly nanosecondsPerInstruction?: number }).nanosecondsPerInstruction;
+		return exact === undefined ? this.speed : 1 / exact;
+	}
+
+	/** How many instructions the next slice has: to the next deadline, and no longer than a turn where others wait. */
+	private fuel(untilDeadline: number): number {
+		const most = this.othersWait() ? this.quantum - this.used : this.slice;
+		if (untilDeadline === NEVER) return Math.max(1, most);
+		const until = Math.ceil(untilDeadline * this.speedOf());
+		// Real time is only estimated: slices that are too short cost more than timers that are a little late.
+		const least = this.hypervisor.clock.deterministic ? 1 : 2_000;
+		return Math.max(1, Math.min(most, Math.max(least, until)));
+	}
+
+	private othersWait(): boolean {
+		for (const vcpu of this.vcpus) if (vcpu !== this.current && canRun(vcpu)) return true;
+		return false;
+	}
+
+	/** Makes a vCPU's context the running one. */
+	private load(vcpu: Vcpu): void {
+		const { current } = this;
+		if (current === vcpu) return;
+		const { clock, processor } = this.hypervisor;
+		if (current !== undefined) {
+			if (current.runstate.state === RunstateName.running) {
+				current.runstate.change(RunstateName.runnable, clock.now());
+				updateRunstateArea(current);
+			}
+			current.registers.base = CONTEXTS + current.slot * CONTEXT_SIZE;
+		}
+		processor.switchContext(vcpu.slot);
+		vcpu.registers.base = STATE;
+		processor.setRoot(0, vcpu.kernelRoot);
+		processor.setRoot(1, vcpu.userRoot);
+		this.current = vcpu;
+		this.statistics.contextSwitches++;
+	}
+
+	/** Ends the running slice early where it is longer than a turn: somebody else can run now. */
+	private preempt(limit: number): void {
+		const { current } = this;
+		if (current !== undefined && this.sliceEnd !== NEVER) {
+			if ((this.sliceEnd - this.hypervisor.clock.now()) * this.speedOf() > limit) current.reschedule = true;
+		}
+	}
+
+	private endPoll(vcpu: Vcpu): void {
+		vcpu.pollPort = 0;
+		vcpu.domain.events.pollers--;
+		vcpu.timers.stopPoll();
+	}
+
+	private anyAlive(): boolean {
+		for (const domain of this.hypervisor.domains.values()) if (isAlive(domain)) return true;
+		return false;
+	}
+
+	/** Waits until {@link wake}, at most `milliseconds`. */
+	private wait(milliseconds: number): Promise<void> {
+		const { clock } = this.hypervisor;
+		const start = clock.now();
+		return new Promise((resolve) => {
+			const done = () => {
+				clearTimeout(timeout);
+				this.wakeUp = undefined;
+				this.statistics.idleNanoseconds += clock.now() - start;
+				resolve();
+			};
+			const timeout = setTimeout(done, Math.min(milliseconds, LONGEST_WAIT));
+			this.wakeUp = done;
+			if (this.woken || this.stopping) done();
+		});
+	}
+}
+
+function isAlive(domain: Domain): boolean {
+	return domain.shutdown === undefined && domain.vcpus.length > 0;
+}
+
+function canRun(vcpu: Vcpu): boolean {
+	return vcpu.online && !vcpu.blocked && !vcpu.domain.paused && vcpu.domain.shutdown === undefined;
+}
+
+/** One turn of the host's event loop: setImmediate in Node, a message where there is none. */
+function yieldToHost(): Promise<void> {
+	return new Promise((resolve) => {
+		if (typeof setImmediate === "function") {
+			setImmediate(resolve);
+			return;
+		}
+		const { port1, port2 } = new MessageChannel();
+		port1.onmessage = () => {
+			port1.close();
+			resolve();
+		};
+		port2.postMessage(undefined);
+	});
+}

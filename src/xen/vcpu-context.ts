@@ -1,0 +1,243 @@
+/**
+ * VCPUOP_initialise: a vCPU's first state from struct vcpu_guest_context, with the checks that keep a guest from giving itself
+ * more than it may have. Relies on the page types for page-table roots and descriptor tables (mm/), and on the selectors that Xen
+ * leaves to ring 3.
+ */
+import * as layout from "../cpu/layout.ts";
+import { Flag, Gpr, type GprName, Segment } from "../cpu/registers.ts";
+import {
+	CR0_TS,
+	CR4_GUEST_MASK,
+	FIRST_RESERVED_GDT_ENTRY,
+	FLAT_RING3_CS64,
+	FLAT_RING3_SS64,
+	INITIAL_CR0,
+	INITIAL_CR4,
+	trapInfo,
+	Vgcf,
+} from "./abi/arch.ts";
+import { Errno } from "./abi/errno.ts";
+import { vcpuGuestContext } from "./abi/vcpu-context.ts";
+import { type HypercallResult, PREEMPTED } from "./hypercall.ts";
+import { FrameType } from "./mm/frame-info.ts";
+import { continuePageType, getPageAndType, HELD, WAIT } from "./mm/page-types.ts";
+import { addressOk } from "./scratch.ts";
+import { dataSegmentBase, loadCode, loadStack } from "./segments.ts";
+import { TRAP_VECTORS, type Vcpu } from "./vcpu.ts";
+
+type Context = ReturnType<typeof vcpuGuestContext.at>;
+
+const CANONICAL_LIMIT = 2 ** 47;
+const LDT_ENTRIES_MAX = 8192;
+const GDT_FRAMES_MAX = 14;
+const ENTRIES_PER_FRAME = 512;
+const PAGE_MASK = 0xfff;
+
+function isCanonical(address: number): boolean {
+	return address >= -CANONICAL_LIMIT && address < CANONICAL_LIMIT;
+}
+
+/** Ring 0 selectors of the old ABI become Xen's flat ones: fixup_guest_code_selector, fixup_guest_stack_selector. */
+function ring3Code(selector: number): number {
+	return (selector & 3) === 0 ? FLAT_RING3_CS64 : selector;
+}
+function ring3Stack(selector: number): number {
+	return (selector & 3) === 0 ? FLAT_RING3_SS64 : selector;
+}
+
+/** Machine frame of a cr3 value; xen_cr3_to_pfn. */
+function frameOfCr3(memory: Context["memory"], address: number): number {
+	return (memory.u32(address + 4) & 0xf_ffff) * 2 ** 20 + (memory.u32(address) >>> 12);
+}
+
+/** Everything that can be refused without touching the vCPU. */
+function isAcceptable(context: Context): boolean {
+	const { memory, userRegs } = context;
+	const addresses = [
+		userRegs.rip,
+		userRegs.rsp,
+		context.kernelSp,
+		context.fsBase,
+		context.gsBaseKernel,
+		context.gsBaseUser,
+		context.eventCallbackRip,
+		context.syscallCallbackRip,
+		context.failsafeCallbackRip,
+	];
+	if (!addresses.every(isCanonical)) return false;
+	if (context.ldtEntries > LDT_ENTRIES_MAX || !addressOk(context.ldtBase)) return false;
+	if ((memory.u32(context.address + vcpuGuestContext.offset.ldtBase) & PAGE_MASK) !== 0) return false;
+	for (let vector = 0; vector < TRAP_VECTORS; vector++) {
+		if (!isCanonical(memory.i64(context.trapContext + vector * trapInfo.size + trapInfo.offset.address))) return false;
+	}
+	return (context.flags & Vgcf.inKernel) !== 0 || memory.u64(context.controlRegisters + 8) !== 0;
+}
+
+/** Takes a page-table root; the work of a root that is not pinned yet is done at once. */
+function holdRoot(vcpu: Vcpu, mfn: number): number {
+	const { frames } = vcpu.domain.hypervisor;
+	let result = getPageAndType(frames, mfn, vcpu.domain.id, FrameType.l4);
+	while (result === HELD) {
+		frames.startWork();
+		result = continuePageType(frames, mfn);
+		if (result < 0) frames.putPageAndType(mfn);
+	}
+	return result;
+}
+
+/** Takes the GDT's frames as descriptor tables. @returns 0 or a negative errno, with nothing held then. */
+function holdGdt(vcpu: Vcpu, context: Context): number {
+	const { frames, memory } = vcpu.domain.hypervisor;
+	const entries = context.gdtEntries;
+	if (entries > FIRST_RESERVED_GDT_ENTRY) return -Errno.EINVAL;
+	const count = Math.min(Math.ceil(entries / ENTRIES_PER_FRAME), GDT_FRAMES_MAX);
+	const held: number[] = [];
+	for (let index = 0; index < count; index++) {
+		const mfn = memory.u64(context.gdtFrames + index * 8);
+		if (getPageAndType(frames, mfn, vcpu.domain.id, FrameType.segmentDescriptors) !== 0) {
+			for (const frame of held) frames.putPageAndType(frame);
+			return -Errno.EINVAL;
+		}
+		held.push(mfn);
+	}
+	vcpu.gdtFrames.length = 0;
+	vcpu.gdtFrames.push(...held);
+	vcpu.gdtEntries = entries;
+	return 0;
+}
+
+const GENERAL: readonly GprName[] = [
+	"r15",
+	"r14",
+	"r13",
+	"r12",
+	"rbp",
+	"rbx",
+	"r11",
+	"r10",
+	"r9",
+	"r8",
+	"rax",
+	"rcx",
+	"rdx",
+	"rsi",
+	"rdi",
+];
+
+function setRegisters(vcpu: Vcpu, context: Context): void {
+	const { registers } = vcpu;
+	const { memory, userRegs } = context;
+	GENERAL.forEach((name, index) => {
+		const word = userRegs.address + index * 8;
+		registers.setHalves(Gpr[name], memory.u32(word), memory.u32(word + 4));
+	});
+	registers.set(Gpr.rsp, userRegs.rsp);
+	registers.rip = userRegs.rip;
+	// IOPL is virtual, real interrupts stay enabled, and no guest has VM86 or a nested task.
+	vcpu.iopl = userRegs.rflags & Flag.IOPL;
+	registers.rflags = (userRegs.rflags & ~(Flag.IOPL | Flag.VM | Flag.NT | Flag.VIF | Flag.VIP)) | Flag.IF;
+	// Selectors that do not load leave the flat ones, as a failed load in Xen's context switch gives the null selector.
+	if (!loadCode(vcpu, ring3Code(userRegs.cs))) loadCode(vcpu, FLAT_RING3_CS64);
+	if (!loadStack(vcpu, ring3Stack(userRegs.ss))) loadStack(vcpu, FLAT_RING3_SS64);
+	const data = [
+		[Segment.ds, userRegs.ds],
+		[Segment.es, userRegs.es],
+		[Segment.fs, userRegs.fs],
+		[Segment.gs, userRegs.gs],
+	] as const;
+	for (const [segment, selector] of data) {
+		const base = dataSegmentBase(vcpu, selector);
+		registers.setSelector(segment, base === undefined ? 0 : selector);
+		registers.setSegmentBase(segment, base ?? 0);
+	}
+	if ((userRegs.fs & ~3) === 0) registers.setSegmentBase(Segment.fs, context.fsBase);
+	vcpu.gsBaseKernel = context.gsBaseKernel;
+	vcpu.gsBaseUser = (userRegs.gs & ~3) === 0 ? context.gsBaseUser : 0;
+	registers.setSegmentBase(Segment.gs, vcpu.kernelMode ? vcpu.gsBaseKernel : vcpu.gsBaseUser);
+}
+
+/** FXSAVE's image, where the context says that it has one. */
+function setFpu(vcpu: Vcpu, context: Context): void {
+	if ((context.flags & Vgcf.i387Valid) === 0) return;
+	const { memory } = context;
+	const { base } = vcpu.registers;
+	const image = context.fpuContext;
+	const status = memory.u16(image + 2);
+	const top = (status >>> 11) & 7;
+	memory.setU16(base + layout.X87_CONTROL, memory.u16(image));
+	memory.setU16(base + layout.X87_STATUS, status & ~0x3800);
+	memory.setU8(base + layout.X87_TOP, top);
+	memory.setU8(base + layout.X87_TAGS, memory.u8(image + 4));
+	memory.setU32(base + layout.MXCSR, memory.u32(image + 24) & 0xffff);
+	// The image has the stack from its top, the context block by physical register.
+	for (let index = 0; index < 8; index++) {
+		memory.copy(base + layout.X87_REGISTERS + ((top + index) & 7) * 16, image + 32 + index * 16, 10);
+	}
+	memory.copy(base + layout.XMM, image + 160, 256);
+}
+
+function setTraps(vcpu: Vcpu, context: Context): void {
+	for (let vector = 0; vector < TRAP_VECTORS; vector++) {
+		const info = trapInfo.at(context.memory, context.trapContext + vector * trapInfo.size);
+		const trap = vcpu.traps[vector];
+		if (trap === undefined) continue;
+		trap.flags = info.flags;
+		trap.selector = ring3Code(info.cs);
+		trap.address = info.address;
+	}
+	const failsafeMasks = (context.flags & Vgcf.failsafeDisablesEvents) !== 0;
+	const syscallMasks = (context.flags & Vgcf.syscallDisablesEvents) !== 0;
+	vcpu.eventCallback = { address: context.eventCallbackRip, maskEvents: true };
+	vcpu.failsafeCallback = { address: context.failsafeCallbackRip, maskEvents: failsafeMasks };
+	vcpu.syscallCallback = { address: context.syscallCallbackRip, maskEvents: syscallMasks };
+}
+
+function setControl(vcpu: Vcpu, context: Context): void {
+	const { registers } = vcpu;
+	const { memory } = context;
+	const cr0 = memory.u32(context.controlRegisters);
+	const cr4 = memory.u32(context.controlRegisters + 4 * 8);
+	registers.setControl(layout.CR0, ((INITIAL_CR0 & ~CR0_TS) | (cr0 & CR0_TS)) >>> 0);
+	registers.setControl(layout.CR4, (INITIAL_CR4 | (cr4 & CR4_GUEST_MASK)) >>> 0);
+}
+
+/**
+ * Sets up a vCPU that has never run.
+ * @returns 0, a negative errno, or PREEMPTED where a page table that it needs is just being taken down.
+ */
+export function setVcpuContext(vcpu: Vcpu, context: Context): HypercallResult {
+	const { memory } = context;
+	const { frames } = vcpu.domain.hypervisor;
+	if (!isAcceptable(context)) return -Errno.EINVAL;
+	const kernelRoot = frameOfCr3(memory, context.controlRegisters + 3 * 8);
+	const userRoot = frameOfCr3(memory, context.controlRegisters + 8);
+	const gdt = holdGdt(vcpu, context);
+	if (gdt < 0) return gdt;
+	let root = holdRoot(vcpu, kernelRoot);
+	if (root === 0 && userRoot !== 0) {
+		root = holdRoot(vcpu, userRoot);
+		if (root !== 0) frames.putPageAndType(kernelRoot);
+	}
+	if (root !== 0) {
+		for (const mfn of vcpu.gdtFrames) frames.putPageAndType(mfn);
+		vcpu.gdtFrames.length = 0;
+		vcpu.gdtEntries = 0;
+		return root === WAIT ? PREEMPTED : root;
+	}
+	vcpu.resetRegisters();
+	vcpu.kernelRoot = kernelRoot;
+	vcpu.userRoot = userRoot;
+	vcpu.kernelMode = (context.flags & Vgcf.inKernel) !== 0;
+	vcpu.registers.addressSpace = vcpu.kernelMode ? 0 : 1;
+	vcpu.ldtBase = context.ldtBase;
+	vcpu.ldtEntries = context.ldtEntries;
+	vcpu.kernelStackSelector = ring3Stack(context.kernelSs & 0xffff);
+	vcpu.kernelStackPointer = context.kernelSp;
+	setTraps(vcpu, context);
+	setRegisters(vcpu, context);
+	setFpu(vcpu, context);
+	setControl(vcpu, context);
+	vcpu.initialised = true;
+	if ((context.flags & Vgcf.online) !== 0) vcpu.domain.hypervisor.scheduler.bringUp(vcpu);
+	return 0;
+}
