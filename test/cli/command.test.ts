@@ -1,0 +1,82 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const directory = mkdtempSync(join(tmpdir(), "paravirt-cli-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+interface Outcome {
+	readonly status: number | null;
+	readonly stdout: string;
+	readonly stderr: string;
+}
+
+/** Runs the command with no input and an empty cache. */
+async function paravirt(...args: string[]): Promise<Outcome> {
+	const child = spawn(process.execPath, ["--import", "tsx", MAIN, ...args], {
+		stdio: ["ignore", "pipe", "pipe"],
+		env: { ...process.env, XDG_CACHE_HOME: directory, NO_COLOR: "1" },
+	});
+	let stdout = "";
+	let stderr = "";
+	child.stdout.on("data", (data) => {
+		stdout += data;
+	});
+	child.stderr.on("data", (data) => {
+		stderr += data;
+	});
+	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+	return { status, stdout, stderr };
+}
+
+function file(name: string, contents: string | Uint8Array): string {
+	const path = join(directory, name);
+	writeFileSync(path, contents);
+	return path;
+}
+
+describe("the command", () => {
+	it.concurrent("tells its version and how to use it", async () => {
+		expect((await paravirt("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+		const help = await paravirt("--help");
+		expect(help).toMatchObject({ status: 0, stderr: "" });
+		expect(help.stdout).toMatch(/boot .*\n.*inspect /);
+		const { stdout } = await paravirt("boot", "--help");
+		for (const option of ["ramdisk", "append", "memory", "vcpus", "clock", "stats", "trace", "timeout"]) {
+			expect(stdout).toContain(`--${option}=`);
+		}
+	});
+
+	const text = file("text", "This is no kernel.\n".repeat(100));
+	const missing = join(directory, "missing");
+	const refused: readonly (readonly [name: string, args: string[], status: number, message: string, remedy: string])[] =
+		[
+			["no command", ["bot"], 2, "unknown command bot", "Did you mean paravirt boot?"],
+			["an unknown option", ["boot", "--memroy", "1G"], 2, "unknown option --memroy", "Did you mean --memory?"],
+			["an unknown option before a command", ["--verison"], 2, "unknown option --verison", "--version"],
+			["a bad size", ["boot", "--memory", "lots"], 2, '--memory: "lots" is no size', "512M"],
+			["too little memory", ["boot", "--memory", "4M"], 2, "--memory: 4M is too little", "64M or more"],
+			["too much memory", ["boot", "--memory", "9T"], 2, "--memory: 9T is more than", "at most"],
+			["a bad number", ["boot", "--vcpus", "0"], 2, '--vcpus: "0" is not possible', "from 1 to"],
+			["a bad clock", ["boot", "--clock", "slow"], 2, '--clock: "slow"', "real, deterministic"],
+			["a bad trace", ["boot", "--trace", "all,nothing"], 2, '--trace: "all,nothing"', "hypercalls"],
+			["a bad suite", ["boot", "--suite", "../x"], 2, '--suite: "../x"', "trixie"],
+			["no such kernel", ["boot", missing], 1, `${missing}: no such file`, "Check the path."],
+			["a directory", ["boot", directory], 1, `${directory}: is a directory`, "Name a file"],
+			["no such ramdisk", ["boot", text, "--ramdisk", missing], 1, `${missing}: no such file`, "Check"],
+			["no kernel to inspect", ["inspect"], 2, "inspect needs a kernel", "paravirt inspect KERNEL"],
+		];
+
+	it.concurrent.each(refused)("refuses %s with a reason and a remedy", async (_, args, status, message, remedy) => {
+		const outcome = await paravirt(...args);
+		expect(outcome).toMatchObject({ status, stdout: "" });
+		const [first, second] = outcome.stderr.split("\n");
+		expect(first).toContain(`paravirt: ${message}`);
+		expect(second).toContain(remedy);
+		expect(outcome.stderr).not.toContain("    at ");
+	});
+});
