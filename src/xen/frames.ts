@@ -1,10 +1,334 @@
 /**
- * Machine frames: who owns each, what it may be used for, and how often it is. The rules are Xen's (public/xen.h, and the
- * page types of its memory management): a frame is at any time of one type, and a type is held while anything uses it.
+ * Machine frames: who owns each, what it may be used for, and how often it is. The rules are Xen's: a frame is at any time of one type (a page
+ * table of some level, a page of segment descriptors, or writable), and a type is held while anything uses it. The table's layout is in
+ * mm/frame-info.ts; types, and the references of tables' entries, are the business of mm/page-types.ts and mm/tables.ts.
  */
-export interface FrameTable {
+import { FRAME_FLAGS, FRAME_HAS_CODE, FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
+import type { Memory } from "../cpu/memory.ts";
+import type { Processor } from "../cpu/processor.ts";
+import { DOMID_INVALID, DOMID_XEN } from "./abi/domid.ts";
+import type { Domain } from "./domain.ts";
+import type { HypervisorLog } from "./log.ts";
+import * as info from "./mm/frame-info.ts";
+import { FrameType } from "./mm/frame-info.ts";
+import { MachineToPhysical } from "./mm/m2p.ts";
+import * as types from "./mm/page-types.ts";
+
+/** What the frame table needs of the hypervisor around it. */
+export interface FrameHost {
+	readonly processor: Processor;
+	readonly log: HypervisorLog;
+	readonly domains: ReadonlyMap<number, Domain>;
+}
+
+/** Work of one hypercall before it is preempted, in entries of L1 tables looked at: about a millisecond. */
+const WORK_SLICE = 1 << 17;
+/** Lines that one domain's mistakes may add to the log. */
+const COMPLAINT_LIMIT = 200;
+const DOMAIN_IDS = 0x8000;
+
+export class FrameTable {
+	/** The whole memory as words; an index is a linear address divided by four. */
+	readonly words: Uint32Array;
+	/** Machine frames, used or not. */
+	readonly frames: number;
+	readonly machineToPhysical: MachineToPhysical;
+	/** Number of the TLB epoch: a flush of everything starts a new one. A frame stamped with an older one is in no TLB. */
+	epoch = 1;
+	/** Work that the running hypercall may still do; see {@link startWork}. */
+	work = WORK_SLICE;
+	private readonly ownedFrames = new Uint32Array(DOMAIN_IDS);
+	private readonly complaints = new Uint16Array(DOMAIN_IDS);
+
+	constructor(
+		readonly memory: Memory,
+		readonly host: FrameHost,
+	) {
+		this.words = new Uint32Array(memory.wasm.buffer);
+		this.frames = memory.frames;
+		const head = info.INFO_BASE;
+		this.words[head + info.REFERENCES] = info.ALLOCATED | 1;
+		this.words[head + info.OWNER] = DOMID_XEN;
+		this.words[head + info.FRONTIER] = 1;
+		this.machineToPhysical = new MachineToPhysical(this);
+	}
+
+	/** Index in {@link words} of a frame's entry. The caller has checked that mfn < frames. */
+	info(mfn: number): number {
+		return info.INFO_BASE + mfn * info.INFO_WORDS;
+	}
+
+	/** Index in {@link words} of entry `slot` of the page table in a frame. */
+	entry(mfn: number, slot: number): number {
+		return FRAMES / 4 + mfn * (PAGE_SIZE / 4) + slot * 2;
+	}
+
+	/** Whether the machine has such a frame. */
+	exists(mfn: number): boolean {
+		return mfn >= 0 && mfn < this.frames;
+	}
+
+	/** Starts a hypercall's share of work. */
+	startWork(): void {
+		this.work = WORK_SLICE;
+	}
+
+	/** Frames that nobody owns. */
+	get free(): number {
+		const head = info.INFO_BASE;
+		return this.words[head + info.FREE_COUNT]! + this.frames - this.words[head + info.FRONTIER]!;
+	}
+
+	/** Frames that a domain owns, without those of the hypervisor's heap that it shares. */
+	owned(owner: number): number {
+		return this.ownedFrames[owner] ?? 0;
+	}
+
 	/** Takes a zeroed frame for `owner` (a domain id), or undefined where the machine has none left. */
-	allocate(owner: number): number | undefined;
+	allocate(owner: number): number | undefined {
+		const mfn = this.take();
+		if (mfn === undefined) return undefined;
+		this.assign(mfn, owner);
+		return mfn;
+	}
+
+	/** Takes 2^order zeroed frames in a row, aligned to their size; returns the first. */
+	allocateContiguous(owner: number, order: number): number | undefined {
+		if (order === 0) return this.allocate(owner);
+		const count = 2 ** order;
+		const head = info.INFO_BASE;
+		const frontier = this.words[head + info.FRONTIER]!;
+		const first = Math.ceil(frontier / count) * count;
+		if (first + count <= this.frames) {
+			for (let mfn = frontier; mfn < first; mfn++) this.append(mfn);
+			this.words[head + info.FRONTIER] = first + count;
+			for (let mfn = first; mfn < first + count; mfn++) this.assign(mfn, owner);
+			return first;
+		}
+		for (let start = count; start + count <= frontier; start += count) {
+			let found = 0;
+			while (found < count && this.words[this.info(start + found)] === 0) found++;
+			if (found < count) continue;
+			for (let mfn = start; mfn < start + count; mfn++) {
+				this.unlink(mfn);
+				this.assign(mfn, owner);
+			}
+			return start;
+		}
+		return undefined;
+	}
+
+	/**
+	 * Takes a zeroed frame of the hypervisor's heap that `owner` may map, and that it cannot give away (shared_info, grant table). It stays until
+	 * {@link releaseShared}, and as long as the owner maps it.
+	 */
+	allocateShared(owner: number, writable = true): number | undefined {
+		const mfn = this.take();
+		if (mfn === undefined) return undefined;
+		const at = this.info(mfn);
+		// One reference for the owner, one for the hypervisor; the type is held for good.
+		this.words[at + info.REFERENCES] = info.ALLOCATED | info.XEN_HEAP | 2;
+		this.words[at + info.TYPE] = (writable ? FrameType.writable : FrameType.none) | info.VALIDATED | 1;
+		this.words[at + info.OWNER] = owner;
+		return mfn;
+	}
+
+	/** Gives back a frame of {@link allocateShared}; the owner's mappings keep it until they are gone. */
+	releaseShared(mfn: number): void {
+		types.putPageType(this, mfn);
+		this.releaseAllocated(mfn);
+		this.putPage(mfn);
+	}
+
 	/** The owner's domain id, or undefined. */
-	owner(mfn: number): number | undefined;
+	owner(mfn: number): number | undefined {
+		if (!this.exists(mfn)) return undefined;
+		const at = this.info(mfn);
+		return (this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) === 0 ? undefined : this.words[at + info.OWNER];
+	}
+
+	references(mfn: number): number {
+		return this.words[this.info(mfn) + info.REFERENCES]! & info.REFERENCE_COUNT;
+	}
+	type(mfn: number): FrameType {
+		return ((this.words[this.info(mfn) + info.TYPE]! & info.TYPE_MASK) >>> 0) as FrameType;
+	}
+	typeCount(mfn: number): number {
+		return this.words[this.info(mfn) + info.TYPE]! & info.TYPE_COUNT;
+	}
+	pinned(mfn: number): boolean {
+		return (this.words[this.info(mfn) + info.TYPE]! & info.PINNED) !== 0;
+	}
+	/** Whether a frame is in use as `type`, checked and complete. */
+	isValid(mfn: number, type: FrameType): boolean {
+		const word = this.words[this.info(mfn) + info.TYPE]!;
+		return (word & (info.TYPE_MASK | info.VALIDATED)) >>> 0 === type + info.VALIDATED && (word & info.TYPE_COUNT) !== 0;
+	}
+
+	/** Takes a reference to a frame of `owner`; false where there is no such frame, it has another owner, or the count is full. */
+	getPage(mfn: number, owner: number): boolean {
+		if (!this.exists(mfn)) return false;
+		const at = this.info(mfn);
+		const count = this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT;
+		if (count === 0 || count >= info.REFERENCE_COUNT - 2 || this.words[at + info.OWNER] !== owner) return false;
+		this.words[at + info.REFERENCES]!++;
+		return true;
+	}
+
+	/** Drops a reference; the last one frees the frame. */
+	putPage(mfn: number): void {
+		const at = this.info(mfn);
+		const left = this.words[at + info.REFERENCES]! - 1;
+		this.words[at + info.REFERENCES] = left;
+		if ((left & info.REFERENCE_COUNT) === 0) this.release(mfn);
+	}
+
+	/** See {@link types.getPageType}. */
+	getPageType(mfn: number, type: FrameType): types.TypeResult {
+		return types.getPageType(this, mfn, type);
+	}
+	/** Drops a use of a frame that is no page table. */
+	putPageType(mfn: number): void {
+		types.putPageType(this, mfn);
+	}
+	/** A reference and a writable use: what mapping or writing a frame of `owner` needs. */
+	getWritable(mfn: number, owner: number): boolean {
+		return types.getPageAndType(this, mfn, owner, FrameType.writable) === 0;
+	}
+	putPageAndType(mfn: number): void {
+		types.putPageAndType(this, mfn);
+	}
+
+	/** Drops the owner's own reference (the frame is given up); false where it was dropped before. */
+	releaseAllocated(mfn: number): boolean {
+		const at = this.info(mfn);
+		const word = this.words[at + info.REFERENCES]!;
+		if ((word & info.ALLOCATED) === 0) return false;
+		this.words[at + info.REFERENCES] = word & ~info.ALLOCATED;
+		this.putPage(mfn);
+		return true;
+	}
+
+	/** Pseudo-physical frame number of a machine frame, or -1 where it has none. */
+	m2p(mfn: number): number {
+		return this.machineToPhysical.get(mfn);
+	}
+	setM2p(mfn: number, pfn: number): void {
+		this.machineToPhysical.set(mfn, pfn);
+	}
+
+	/** Forgets every translation, and starts a new epoch. */
+	flushAll(): void {
+		this.host.processor.flushAll();
+		this.epoch = (this.epoch + 1) >>> 0;
+	}
+
+	/** To be called before the hypervisor changes a frame's bytes. */
+	contentsChange(mfn: number): void {
+		if ((this.memory.bytes[FRAME_FLAGS + mfn]! & FRAME_HAS_CODE) !== 0) this.host.processor.codeChanged(mfn);
+	}
+
+	/** Logs a guest's mistake; of one that makes too many, no more. */
+	complain(domainId: number, text: string): void {
+		const count = this.complaints[domainId] ?? COMPLAINT_LIMIT;
+		if (count >= COMPLAINT_LIMIT) return;
+		this.complaints[domainId] = count + 1;
+		this.host.log.write(`d${domainId} ${text}`);
+		if (count + 1 === COMPLAINT_LIMIT) this.host.log.write(`d${domainId} further messages suppressed`);
+	}
+
+	/** Takes all references from a frame whose only one is its owner's, so that it can get another owner. False where it has more. */
+	steal(mfn: number, owner: number): boolean {
+		if (!this.exists(mfn)) return false;
+		const at = this.info(mfn);
+		if (this.words[at + info.REFERENCES] !== info.ALLOCATED + 1 || this.words[at + info.OWNER] !== owner) return false;
+		this.words[at + info.REFERENCES] = 0;
+		this.ownedFrames[owner]!--;
+		return true;
+	}
+
+	/** Gives a stolen frame back to its owner. Its type stays: it tells whether a TLB may still let the frame be written. */
+	restore(mfn: number, owner: number): void {
+		this.words[this.info(mfn) + info.REFERENCES] = info.ALLOCATED | 1;
+		this.ownedFrames[owner]!++;
+	}
+
+	/** Frees a frame without references: a stolen one, or the one that has just lost its last. */
+	discard(mfn: number): void {
+		const at = this.info(mfn);
+		this.words[at + info.REFERENCES] = 0;
+		this.words[at + info.TYPE] = 0;
+		this.words[at + info.OWNER] = DOMID_INVALID;
+		this.words[at + info.STAMP] = this.epoch;
+		this.machineToPhysical.invalidate(mfn);
+		this.append(mfn);
+	}
+
+	private release(mfn: number): void {
+		const at = this.info(mfn);
+		if ((this.words[at + info.REFERENCES]! & info.XEN_HEAP) === 0) this.ownedFrames[this.words[at + info.OWNER]!]!--;
+		this.discard(mfn);
+	}
+
+	private assign(mfn: number, owner: number): void {
+		const at = this.info(mfn);
+		this.words[at + info.REFERENCES] = info.ALLOCATED | 1;
+		this.words[at + info.TYPE] = 0;
+		this.words[at + info.OWNER] = owner;
+		this.ownedFrames[owner]!++;
+	}
+
+	/** A zeroed frame, in no list, without owner. */
+	private take(): number | undefined {
+		const { words } = this;
+		const head = info.INFO_BASE;
+		const mfn = words[head + info.NEXT]!;
+		if (mfn !== 0) {
+			this.unlink(mfn);
+			return mfn;
+		}
+		const frontier = words[head + info.FRONTIER]!;
+		if (frontier >= this.frames) return undefined;
+		words[head + info.FRONTIER] = frontier + 1;
+		return frontier;
+	}
+
+	private append(mfn: number): void {
+		const { words } = this;
+		const head = info.INFO_BASE;
+		const at = this.info(mfn);
+		const last = words[head + info.PREVIOUS]!;
+		words[at + info.NEXT] = 0;
+		words[at + info.PREVIOUS] = last;
+		words[this.info(last) + info.NEXT] = mfn;
+		words[head + info.PREVIOUS] = mfn;
+		words[head + info.FREE_COUNT]!++;
+	}
+
+	/** Takes a free frame from the list, zeroes it, and makes sure that no TLB has it. */
+	private unlink(mfn: number): void {
+		const { words } = this;
+		const at = this.info(mfn);
+		const next = words[at + info.NEXT]!;
+		const previous = words[at + info.PREVIOUS]!;
+		words[this.info(previous) + info.NEXT] = next;
+		words[this.info(next) + info.PREVIOUS] = previous;
+		words[info.INFO_BASE + info.FREE_COUNT]!--;
+		if (words[at + info.STAMP] === this.epoch) this.flushAll();
+		this.contentsChange(mfn);
+		this.memory.fill(this.memory.frame(mfn), PAGE_SIZE, 0);
+	}
+
+	/** Frames that the hypervisor keeps for itself, before any are given out: `count` from `first`, with those in between freed. */
+	reserve(first: number, count: number): void {
+		const head = info.INFO_BASE;
+		const frontier = this.words[head + info.FRONTIER]!;
+		for (let mfn = frontier; mfn < first; mfn++) this.append(mfn);
+		for (let mfn = first; mfn < first + count; mfn++) {
+			const at = this.info(mfn);
+			this.words[at + info.REFERENCES] = info.ALLOCATED | info.XEN_HEAP | 1;
+			this.words[at + info.OWNER] = DOMID_XEN;
+		}
+		this.words[head + info.FRONTIER] = first + count;
+	}
 }
