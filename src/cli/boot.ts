@@ -4,7 +4,9 @@ import type { ReadStream, WriteStream } from "node:tty";
 import type { ArgsDef, CommandDef } from "citty";
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import type { DomainEnd, GuestConsole, GuestDomain } from "../host/host.ts";
+import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
+import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { formatCrashReport } from "../xen/crash.ts";
 import { parseTraceCategories, TraceCategory } from "../xen/trace.ts";
 import { ExitStatus, fileError, UsageError } from "./errors.ts";
@@ -15,12 +17,10 @@ import { createProgress } from "./progress.ts";
 import { attachTerminal, onEveryExit, terminalArguments } from "./terminal.ts";
 
 const MIB = 2 ** 20;
-/** What the machine needs beside a guest's own memory: shared pages, and page tables are in the guest's own. */
-const MACHINE_OVERHEAD = 4 * MIB;
 /** MAX_VIRT_CPUS of a PV guest with 2-level event channels' vcpu_info in shared_info is 32; Linux registers more itself. */
 const MOST_VCPUS = 64;
 const LEAST_MEMORY = 16 * MIB;
-const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - MACHINE_OVERHEAD;
+const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 const CLOCKS = ["real", "deterministic"] as const;
 
 const args: ArgsDef = {
@@ -136,7 +136,7 @@ type Outcome = DomainEnd | "left" | "timeout";
 async function runGuest(options: BootOptions, files: GuestFiles): Promise<number> {
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
 	const host = new Host({
-		memory: options.memory + MACHINE_OVERHEAD,
+		memory: options.memory + machineOverhead(options.memory),
 		clock: options.clock,
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});
@@ -210,6 +210,11 @@ function report(outcome: Outcome, options: BootOptions): number {
 	return ExitStatus.crashed;
 }
 
+/** As `uname -r` will tell it, where the image does. */
+function releaseOf(kernel: Uint8Array, name: string): string | undefined {
+	return isBzImage(kernel) ? parseBzImage(kernel, name).kernelVersion.split(" ")[0] : undefined;
+}
+
 export const bootCommand: CommandDef = {
 	meta: { name: "boot", description: "Boot a Linux kernel as a Xen PV guest on this terminal" },
 	args,
@@ -219,7 +224,7 @@ export const bootCommand: CommandDef = {
 		let files: GuestFiles;
 		try {
 			const fetch = { suite: options.suite, update: options.update, progress: progress.listener };
-			files = await findGuest(options.kernel, options.ramdisk, fetch, () => undefined);
+			files = await findGuest(options.kernel, options.ramdisk, fetch, releaseOf);
 		} finally {
 			progress.stop();
 		}

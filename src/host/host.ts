@@ -6,7 +6,7 @@ import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
-import { type BuiltDomain, buildGuest, createMachine } from "./machine.ts";
+import { type BuiltGuest, buildGuest, createMachine, type Machine } from "./machine.ts";
 import type { Platform } from "./platform.ts";
 import type { Statistics } from "./statistics.ts";
 
@@ -53,8 +53,23 @@ export interface GuestConsole {
 	onOutput(listener: (data: Uint8Array) => void): () => void;
 }
 
+/** Keeps the listeners of one console. */
+class ConsoleOutput {
+	private readonly listeners = new Set<(data: Uint8Array) => void>();
+
+	add(listener: (data: Uint8Array) => void): () => void {
+		this.listeners.add(listener);
+		return () => this.listeners.delete(listener);
+	}
+
+	readonly emit = (data: Uint8Array): void => {
+		for (const listener of this.listeners) listener(data);
+	};
+}
+
 /** A domain that runs, or has run. */
 export class GuestDomain {
+	readonly console: GuestConsole;
 	/** Resolved when it has shut down; never rejected. */
 	readonly ended: Promise<DomainEnd>;
 	private end!: (end: DomainEnd) => void;
@@ -62,8 +77,13 @@ export class GuestDomain {
 	/** Made by {@link Host.createDomain}. */
 	constructor(
 		private readonly domain: Domain,
-		private readonly built: BuiltDomain,
+		private readonly built: BuiltGuest,
+		output: ConsoleOutput,
 	) {
+		this.console = {
+			write: (data) => built.write(typeof data === "string" ? new TextEncoder().encode(data) : data),
+			onOutput: (listener) => output.add(listener),
+		};
 		this.ended = new Promise((resolve) => {
 			this.end = resolve;
 		});
@@ -82,10 +102,6 @@ export class GuestDomain {
 		return this.domain.name;
 	}
 
-	get console(): GuestConsole {
-		return this.built.console;
-	}
-
 	/** Ends it at once, as pulling the plug does, and gives its memory back. Nothing happens where it has ended. */
 	destroy(): void {
 		this.finish({ reason: "destroyed", crashReason: undefined, crash: undefined });
@@ -100,13 +116,17 @@ export class GuestDomain {
 }
 
 export class Host {
-	private readonly hypervisor: Hypervisor;
+	private readonly machine: Machine;
 	private readonly started: number;
 	private readonly cpuAtStart: number | undefined;
 	private loop: Promise<void> | undefined;
 	private failure: ((error: unknown) => void) | undefined;
 	/** Rejected where the machine itself fails: a bug in paravirt, never something that a guest did. */
 	readonly failed: Promise<never>;
+
+	private get hypervisor(): Hypervisor {
+		return this.machine.hypervisor;
+	}
 
 	/** @throws RangeError where the machine cannot have that much memory. */
 	constructor(
@@ -115,7 +135,7 @@ export class Host {
 	) {
 		this.started = platform.milliseconds();
 		this.cpuAtStart = platform.cpuSeconds();
-		this.hypervisor = createMachine(Math.floor(options.memory / PAGE_SIZE), options.clock ?? "real", platform);
+		this.machine = createMachine(Math.floor(options.memory / PAGE_SIZE), options.clock ?? "real", platform);
 		if (options.trace !== undefined) {
 			this.hypervisor.trace.categories = options.trace.categories;
 			this.hypervisor.trace.sink = options.trace.sink;
@@ -133,7 +153,8 @@ export class Host {
 	 */
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
 		const [kernel, ramdisk] = await Promise.all([this.load(options.kernel), this.load(options.ramdisk)]);
-		const { domain, ...built } = buildGuest(this.hypervisor, {
+		const output = new ConsoleOutput();
+		const built = buildGuest(this.machine, {
 			name: options.name ?? "guest",
 			kernel: kernel as Uint8Array,
 			kernelName: options.kernelName ?? (typeof options.kernel === "string" ? options.kernel : "kernel"),
@@ -142,8 +163,9 @@ export class Host {
 			commandLine: options.commandLine ?? "",
 			memory: options.memory,
 			vcpus: options.vcpus ?? 1,
+			onOutput: output.emit,
 		});
-		const guest = new GuestDomain(domain, built);
+		const guest = new GuestDomain(built.domain, built, output);
 		prepare?.(guest);
 		this.start();
 		return guest;

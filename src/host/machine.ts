@@ -2,10 +2,30 @@
  * Puts the layers together: a hypervisor with this project's processor, and a guest on it with its frames, its console and its
  * first vCPU. The only place that knows all of them.
  */
+import { attachConsole } from "../backends/console/console.ts";
+import { PAGE_SIZE } from "../cpu/layout.ts";
+import { Memory } from "../cpu/memory.ts";
+import type { Environment, Processor } from "../cpu/processor.ts";
+import { Gpr, Segment } from "../cpu/registers.ts";
+import { RESERVED_CONSOLE, RESERVED_XENSTORE } from "../xen/abi/grant-table.ts";
+import { type BuiltDomain, buildDomain, ImageError, type KernelImage, openKernel } from "../xen/boot/index.ts";
+import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import type { Domain } from "../xen/domain.ts";
-import type { Hypervisor } from "../xen/hypervisor.ts";
-import type { GuestConsole } from "./host.ts";
+import { EventChannels } from "../xen/events.ts";
+import { ServiceDomain } from "../xen/events-service.ts";
+import { GrantTable } from "../xen/grants.ts";
+import { initialVcpuInfo } from "../xen/hypercalls/vcpu.ts";
+import { createHypervisor, type Hypervisor } from "../xen/hypervisor.ts";
+import { relinquishDomain } from "../xen/mm/relinquish.ts";
+import { adoptInitialTables } from "../xen/mm/roots.ts";
+import type { Vcpu } from "../xen/vcpu.ts";
 import type { Platform } from "./platform.ts";
+
+/** A hypervisor, and the services that run beside it as domain 0. */
+export interface Machine {
+	readonly hypervisor: Hypervisor;
+	readonly service: ServiceDomain;
+}
 
 export interface GuestRequest {
 	readonly name: string;
@@ -18,20 +38,139 @@ export interface GuestRequest {
 	/** Bytes. */
 	readonly memory: number;
 	readonly vcpus: number;
+	/** Gets each piece of console output. */
+	readonly onOutput: (data: Uint8Array) => void;
 }
 
-export interface BuiltDomain {
-	readonly console: GuestConsole;
+/** A guest that is ready to run. */
+export interface BuiltGuest {
+	readonly domain: Domain;
+	/** Input for its console. */
+	write(data: Uint8Array): void;
 	/** Hands on what the guest has written and nobody has fetched yet. */
 	flush(): void;
 	/** Takes the domain off the machine and frees what it had. */
 	destroy(): void;
 }
 
-export function createMachine(frames: number, clock: "real" | "deterministic", platform: Platform): Hypervisor {
-	throw new Error(`no processor yet: ${frames} ${clock} ${platform}`);
+/** Domain 0, to which guests grant their rings. */
+const SERVICE_DOMAIN = 0;
+
+/** What a machine needs beside its guests' memory: M2P (8 bytes a frame), shared pages, grant tables. */
+export function machineOverhead(guestBytes: number): number {
+	return Math.ceil(guestBytes / 512) + 8 * 2 ** 20;
 }
 
-export function buildGuest(hypervisor: Hypervisor, request: GuestRequest): BuiltDomain & { readonly domain: Domain } {
-	throw new Error(`no builder yet: ${hypervisor} ${request}`);
+export function createMachine(frames: number, clock: "real" | "deterministic", platform: Platform): Machine {
+	const hypervisor = createHypervisor({
+		memory: new Memory(frames),
+		createProcessor: (memory, environment) => createProcessor(memory, environment),
+		createClock: (processor) =>
+			clock === "real" ? new RealClock(() => platform.milliseconds()) : new DeterministicClock(processor),
+		scheduler: { hostMilliseconds: () => platform.milliseconds() },
+	});
+	return { hypervisor, service: new ServiceDomain(hypervisor) };
+}
+
+function createProcessor(_memory: Memory, _environment: Environment): Processor {
+	throw new Error("the processor has not landed");
+}
+
+/**
+ * Builds a guest; it runs as soon as the scheduler does.
+ * @throws ImageError where its images cannot be booted or the machine has not enough memory.
+ */
+export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest {
+	const image = openKernel(request.kernel, request.kernelName);
+	const { hypervisor } = machine;
+	const domain = hypervisor.createDomain(request.name);
+	let closeConsole: () => void = () => {};
+	const destroy = (): void => {
+		closeConsole();
+		removeDomain(domain);
+	};
+	try {
+		const consolePort = populate(domain, image, request);
+		const backend = attachConsole(machine.service, domain, consolePort, { onOutput: request.onOutput });
+		if (backend === undefined) throw new Error("the console of a new domain cannot be attached");
+		closeConsole = () => backend.close();
+		const write = (data: Uint8Array): void => backend.write(data);
+		return { domain, write, flush: () => backend.handleEvent(), destroy };
+	} catch (error) {
+		destroy();
+		throw error;
+	}
+}
+
+/** Gives a new domain its frames, tables, event channels and vCPUs. @returns the port of its console. */
+function populate(domain: Domain, image: KernelImage, request: GuestRequest): number {
+	const { frames, memory, scheduler } = domain.hypervisor;
+	const pages = Math.floor(request.memory / PAGE_SIZE);
+	const sharedInfoMfn = frames.allocateShared(domain.id);
+	if (sharedInfoMfn === undefined) throw machineFull(image.file);
+	domain.sharedInfoFrame = sharedInfoMfn;
+	domain.maximumPages = pages;
+	domain.events = new EventChannels(domain);
+	domain.grants = new GrantTable(domain);
+	const storePort = domain.events.allocateUnbound(SERVICE_DOMAIN);
+	const consolePort = domain.events.allocateUnbound(SERVICE_DOMAIN);
+	const built = buildDomain(
+		{
+			memory,
+			allocate: () => frames.allocate(domain.id),
+			setM2p: (mfn, pfn) => frames.setM2p(mfn, pfn),
+		},
+		{
+			kernel: image,
+			ramdisk: request.ramdisk && { bytes: request.ramdisk, file: request.ramdiskName },
+			commandLine: request.commandLine,
+			pages,
+			sharedInfoMfn,
+			storePort,
+			consolePort,
+		},
+	);
+	domain.grants.seed(RESERVED_CONSOLE, SERVICE_DOMAIN, built.console.mfn);
+	domain.grants.seed(RESERVED_XENSTORE, SERVICE_DOMAIN, built.store.mfn);
+	for (let index = 0; index < request.vcpus; index++) {
+		if (domain.addVcpu() === undefined) throw new RangeError(`the machine has no room for ${request.vcpus} vCPUs`);
+	}
+	const result = adoptInitialTables(domain, built.rootMfn);
+	if (result !== 0)
+		throw new Error(`the builder's page tables are refused: ${result}\n${domain.hypervisor.log.read()}`);
+	const vcpu = domain.vcpus[0] as Vcpu;
+	enterKernel(vcpu, built);
+	scheduler.bringUp(vcpu);
+	return consolePort;
+}
+
+/** vCPU 0 at the kernel's first instruction. */
+function enterKernel(vcpu: Vcpu, { entry }: BuiltDomain): void {
+	const { registers } = vcpu;
+	registers.rip = entry.rip;
+	registers.set(Gpr.rsp, entry.rsp);
+	registers.set(Gpr.rsi, entry.rsi);
+	registers.rflags = entry.rflags;
+	registers.setSelector(Segment.cs, entry.cs);
+	registers.setSelector(Segment.ss, entry.ss);
+	vcpu.kernelStackSelector = entry.kernelSs;
+	vcpu.kernelStackPointer = entry.kernelSp;
+	vcpu.vcpuInfo = initialVcpuInfo(vcpu);
+	vcpu.initialised = true;
+}
+
+function removeDomain(domain: Domain): void {
+	const { frames, domains, scheduler } = domain.hypervisor;
+	domain.paused = true;
+	for (const vcpu of domain.vcpus) scheduler.takeDown(vcpu);
+	(domain.events as EventChannels | undefined)?.destroy();
+	(domain.grants as GrantTable | undefined)?.destroy();
+	domains.delete(domain.id);
+	relinquishDomain(domain);
+	if (domain.sharedInfoFrame !== 0) frames.releaseShared(domain.sharedInfoFrame);
+	for (const vcpu of domain.vcpus) domain.hypervisor.releaseSlot(vcpu.slot);
+}
+
+function machineFull(file: string): ImageError {
+	return new ImageError("not-enough-memory", file, "the machine has no memory left", "End another domain first");
 }
