@@ -2,13 +2,22 @@
  * The hypervisor: one machine's memory and processor, its frames, domains and clock. It owns what all domains share;
  * everything else hangs on a Domain or a Vcpu.
  */
+import { CONTEXT_COUNT } from "../cpu/layout.ts";
 import type { Memory } from "../cpu/memory.ts";
-import type { Processor } from "../cpu/processor.ts";
-import type { Clock } from "./clock.ts";
-import type { Domain } from "./domain.ts";
-import type { FrameTable } from "./frames.ts";
-import type { GuestMemory } from "./guest-memory.ts";
-import type { HypervisorLog } from "./log.ts";
+import type { CpuidResult, DescriptorLookup, Environment, Processor } from "../cpu/processor.ts";
+import { type Clock, RealClock } from "./clock.ts";
+import { cpuid } from "./cpuid.ts";
+import { type CrashReport, crashReport } from "./crash.ts";
+import { Domain } from "./domain.ts";
+import { FrameTable } from "./frames.ts";
+import { GuestMemory } from "./guest-memory.ts";
+import { hypercallTable } from "./hypercalls/index.ts";
+import { HypervisorLog } from "./log.ts";
+import { readDescriptor } from "./mm/gdt.ts";
+import { runVcpu } from "./run.ts";
+import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+import { TimerQueue } from "./timers.ts";
+import { Trace } from "./trace.ts";
 
 export interface Hypervisor {
 	readonly memory: Memory;
@@ -18,4 +27,101 @@ export interface Hypervisor {
 	readonly log: HypervisorLog;
 	readonly guestMemory: GuestMemory;
 	readonly domains: Map<number, Domain>;
+	readonly timers: TimerQueue;
+	readonly scheduler: Scheduler;
+	/** Counters of all domains, and what is printed as it happens. */
+	readonly trace: Trace;
+	/** A context number for a new vCPU, or undefined where all are taken. */
+	allocateSlot(): number | undefined;
+	releaseSlot(slot: number): void;
+	/** A new domain with the next free id (1 to 32751) and no vCPU, entered in {@link domains}; its frames and services follow. */
+	createDomain(name: string): Domain;
+	/** What a domain's running vCPU looks like, for Domain.crash. */
+	reportCrash(domain: Domain, reason: string): CrashReport | undefined;
+}
+
+export interface HypervisorOptions {
+	readonly memory: Memory;
+	/** Makes the processor; it asks `environment` while it runs. */
+	readonly createProcessor: (memory: Memory, environment: Environment) => Processor;
+	/** The host's time where not given. */
+	readonly createClock?: (processor: Processor) => Clock;
+	readonly scheduler?: SchedulerOptions;
+}
+
+/** Domain ids below DOMID_FIRST_RESERVED (public/xen.h); 0 is the services beside the hypervisor. */
+const FIRST_RESERVED_ID = 0x7ff0;
+
+const NO_CPUID: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+
+class Machine implements Hypervisor, Environment {
+	readonly memory: Memory;
+	readonly processor: Processor;
+	readonly frames: FrameTable;
+	readonly clock: Clock;
+	readonly log = new HypervisorLog();
+	readonly guestMemory: GuestMemory;
+	readonly domains = new Map<number, Domain>();
+	readonly timers = new TimerQueue();
+	readonly scheduler: Scheduler;
+	readonly trace = new Trace(hypercallTable);
+	private readonly freeSlots: number[] = [];
+	private nextId = 1;
+	private readonly lookup = { low: 0, high: 0 };
+
+	constructor(options: HypervisorOptions) {
+		this.memory = options.memory;
+		for (let slot = CONTEXT_COUNT - 1; slot >= 0; slot--) this.freeSlots.push(slot);
+		this.processor = options.createProcessor(this.memory, this);
+		this.clock = options.createClock?.(this.processor) ?? new RealClock();
+		this.guestMemory = new GuestMemory(this.memory, this.processor);
+		this.frames = new FrameTable(this.memory, this);
+		this.scheduler = new Scheduler(this, runVcpu, options.scheduler);
+	}
+
+	cpuid(leaf: number, subleaf: number): CpuidResult {
+		const vcpu = this.scheduler.current;
+		return vcpu === undefined ? NO_CPUID : cpuid(vcpu, leaf, subleaf);
+	}
+
+	readTsc(): number {
+		return this.clock.tsc();
+	}
+
+	descriptor(selector: number): DescriptorLookup | undefined {
+		const vcpu = this.scheduler.current;
+		return vcpu !== undefined && readDescriptor(vcpu, selector, this.lookup) ? this.lookup : undefined;
+	}
+
+	allocateSlot(): number | undefined {
+		return this.freeSlots.pop();
+	}
+
+	releaseSlot(slot: number): void {
+		this.freeSlots.push(slot);
+	}
+
+	createDomain(name: string): Domain {
+		let id = this.nextId;
+		while (this.domains.has(id)) id = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
+		this.nextId = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
+		const domain = new Domain(this, id, name);
+		this.domains.set(id, domain);
+		return domain;
+	}
+
+	reportCrash(domain: Domain, reason: string): CrashReport | undefined {
+		const { current } = this.scheduler;
+		if (current === undefined || current.domain !== domain) return undefined;
+		const { processor } = this as { readonly processor: Processor & { lastBranches?: () => readonly number[] } };
+		return crashReport(current, reason, {
+			symbolAt: domain.symbolAt,
+			lastBranches: processor.lastBranches?.bind(processor),
+		});
+	}
+}
+
+/** A machine without domains. */
+export function createHypervisor(options: HypervisorOptions): Hypervisor {
+	return new Machine(options);
 }

@@ -1,0 +1,97 @@
+/**
+ * Hypercalls that Xen 4.17 has and refuses to an unprivileged PV guest: dom0's control operations, and what Debian's build leaves
+ * out. In the order in which Xen itself checks: the structure must be readable and of the known interface version before
+ * privilege is asked for.
+ */
+import { Errno } from "../abi/errno.ts";
+import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
+import { copyFromGuest, SCRATCH } from "../scratch.ts";
+import type { Vcpu } from "../vcpu.ts";
+
+const DOMID_SELF = 0x7ff0;
+
+/** Sizes of the operations' structures and the word at which their interface version stands (public/platform.h, sysctl.h, domctl.h). */
+const PLATFORM = { size: 136, versionAt: 4, version: 0x0300_0001 };
+const SYSCTL = { size: 136, versionAt: 4, version: 0x15 };
+const DOMCTL = { size: 144, versionAt: 4, version: 0x15 };
+
+function control(layout: typeof PLATFORM): Hypercall["handler"] {
+	return (vcpu, args) => {
+		const { hypervisor } = vcpu.domain;
+		if (!copyFromGuest(hypervisor, args.signed(0), layout.size)) return -Errno.EFAULT;
+		if (hypervisor.memory.u32(SCRATCH + layout.versionAt) !== layout.version) return -Errno.EACCES;
+		return -Errno.EPERM;
+	};
+}
+
+function domctl(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { hypervisor } = vcpu.domain;
+	if (!copyFromGuest(hypervisor, args.signed(0), DOMCTL.size)) return -Errno.EFAULT;
+	if (hypervisor.memory.u32(SCRATCH + DOMCTL.versionAt) !== DOMCTL.version) return -Errno.EACCES;
+	const id = hypervisor.memory.u16(SCRATCH + 8);
+	if (id !== DOMID_SELF && !hypervisor.domains.has(id)) return -Errno.ESRCH;
+	return -Errno.EPERM;
+}
+
+/** HVMOP_set_param and get_param check their structure before they find that the domain is no HVM guest. */
+function hvmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { hypervisor } = vcpu.domain;
+	const operation = args.low(0);
+	switch (operation) {
+		case 0:
+		case 1: {
+			// struct xen_hvm_param: u16 domid, u32 index at 4, u64 value. HVM_NR_PARAMS is 39.
+			if (!copyFromGuest(hypervisor, args.signed(1), 16)) return -Errno.EFAULT;
+			if (hypervisor.memory.u32(SCRATCH + 4) >= 39) return -Errno.EINVAL;
+			const id = hypervisor.memory.u16(SCRATCH);
+			return id === DOMID_SELF || hypervisor.domains.has(id) ? -Errno.EINVAL : -Errno.ESRCH;
+		}
+		case 5:
+			// HVMOP_flush_tlbs takes no argument.
+			return args.low(1) === 0 && args.high(1) === 0 ? -Errno.EPERM : -Errno.EINVAL;
+		default:
+			return -Errno.ENOSYS;
+	}
+}
+
+function dmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const id = args.low(0) & 0xffff;
+	if (args.low(1) > 3) return -Errno.E2BIG;
+	if (id === DOMID_SELF || id === vcpu.domain.id) return -Errno.EPERM;
+	return vcpu.domain.hypervisor.domains.has(id) ? -Errno.EINVAL : -Errno.ESRCH;
+}
+
+function refuse(errno: number): Hypercall["handler"] {
+	return () => -errno;
+}
+
+const OPERATION: Hypercall["arguments"] = [{ name: "op", kind: "pointer" }];
+const COMMAND: Hypercall["arguments"] = [
+	{ name: "cmd", kind: "unsigned" },
+	{ name: "arg", kind: "pointer" },
+];
+
+export const refusedHypercalls: readonly Hypercall[] = [
+	{ number: 7, name: "platform_op", arguments: OPERATION, handler: control(PLATFORM) },
+	{ number: 27, name: "xsm_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
+	{ number: 31, name: "xenoprof_op", arguments: COMMAND, handler: refuse(Errno.ENOSYS) },
+	{ number: 34, name: "hvm_op", arguments: COMMAND, handler: hvmOp },
+	{ number: 35, name: "sysctl", arguments: OPERATION, handler: control(SYSCTL) },
+	{ number: 36, name: "domctl", arguments: OPERATION, handler: domctl },
+	{ number: 37, name: "kexec_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
+	{ number: 38, name: "tmem_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
+	{ number: 39, name: "argo_op", arguments: COMMAND, handler: refuse(Errno.ENOSYS) },
+	{ number: 40, name: "xenpmu_op", arguments: COMMAND, handler: refuse(Errno.EOPNOTSUPP) },
+	{
+		number: 41,
+		name: "dm_op",
+		arguments: [
+			{ name: "domid", kind: "domain" },
+			{ name: "nr_bufs", kind: "unsigned" },
+			{ name: "bufs", kind: "pointer" },
+		],
+		handler: dmOp,
+	},
+	{ number: 42, name: "hypfs_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
+	{ number: 48, name: "mca", arguments: OPERATION, handler: refuse(Errno.EPERM) },
+];

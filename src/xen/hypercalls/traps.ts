@@ -1,0 +1,405 @@
+/**
+ * Hypercalls by which a PV kernel says how it wants to be entered, and how it leaves: set_trap_table, set_callbacks, callback_op,
+ * nmi_op, stack_switch, iret, fpu_taskswitch, set_debugreg, get_debugreg, set_segment_base. public/arch-x86/xen.h,
+ * xen-x86_64.h, callback.h, nmi.h.
+ */
+import { CR0, CR4 } from "../../cpu/layout.ts";
+import { Access, Vector } from "../../cpu/processor.ts";
+import { Flag, Gpr, Segment } from "../../cpu/registers.ts";
+import {
+	CR0_TS,
+	Cr4,
+	iretContext,
+	SegmentBase,
+	trapInfo,
+	VCPU_INFO_UPCALL_MASK,
+	VGCF_in_syscall,
+} from "../abi/arch.ts";
+import { Errno } from "../abi/errno.ts";
+import { CALLBACKF_mask_events, CallbackOp, CallbackType, NmiOp, TRAP_MASKS_EVENTS } from "../abi/traps.ts";
+import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
+import { PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
+import { addressOk, copyFromGuest, SCRATCH } from "../scratch.ts";
+import { dataSegmentBase, loadCode, loadStack, setFlatSegments } from "../segments.ts";
+import { enterFailsafe, eventsNeedDelivery, toggleGuestMode, VMASST_ARCHITECTURAL_IOPL } from "../traps.ts";
+import type { Callback, Vcpu } from "../vcpu.ts";
+
+/** Trap table entries handled before the guest gets a chance to take its events. */
+const TRAPS_AT_ONCE = 256;
+
+/** What a PV guest may set in RFLAGS by iret: everything but IOPL, VM, VIF and VIP. */
+const IRET_FLAGS =
+	Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.TF | Flag.DF | Flag.OF | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
+
+function isCanonical(address: number): boolean {
+	return address >= -(2 ** 47) && address < 2 ** 47;
+}
+
+function setTrapTable(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { hypervisor } = vcpu.domain;
+	const { memory } = hypervisor;
+	const { offset } = trapInfo;
+	let address = args.signed(0);
+	if (args.low(0) === 0 && args.high(0) === 0) {
+		for (const entry of vcpu.traps) {
+			entry.flags = 0;
+			entry.selector = 0;
+			entry.address = 0;
+		}
+		return 0;
+	}
+	for (let count = 0; ; count++) {
+		if (count > 0 && (count >= TRAPS_AT_ONCE || eventsNeedDelivery(vcpu))) {
+			args.setNumber(0, address);
+			return PREEMPTED;
+		}
+		if (!copyFromGuest(hypervisor, address, trapInfo.size)) return -Errno.EFAULT;
+		const handler = memory.i64(SCRATCH + offset.address);
+		if (handler === 0) return 0;
+		if (!isCanonical(handler)) return -Errno.EINVAL;
+		const entry = vcpu.traps[memory.u8(SCRATCH + offset.vector)];
+		if (entry !== undefined) {
+			entry.flags = memory.u8(SCRATCH + offset.flags);
+			entry.selector = memory.u16(SCRATCH + offset.cs) | 3;
+			entry.address = handler;
+		}
+		address += trapInfo.size;
+	}
+}
+
+function setNmiCallback(vcpu: Vcpu, address: number): number {
+	if (!isCanonical(address)) return -Errno.EINVAL;
+	const entry = vcpu.traps[Vector.nmi];
+	if (entry !== undefined) {
+		entry.flags = address === 0 ? 0 : TRAP_MASKS_EVENTS;
+		entry.address = address;
+	}
+	return 0;
+}
+
+function registerCallback(vcpu: Vcpu, type: number, address: number, maskEvents: boolean): number {
+	if (!isCanonical(address)) return -Errno.EINVAL;
+	const callback: Callback = { address, maskEvents };
+	switch (type) {
+		case CallbackType.event:
+			vcpu.eventCallback = callback;
+			return 0;
+		case CallbackType.failsafe:
+			vcpu.failsafeCallback = callback;
+			return 0;
+		case CallbackType.syscall:
+			vcpu.syscallCallback = callback;
+			return 0;
+		case CallbackType.syscall32:
+			vcpu.syscall32Callback = callback;
+			return 0;
+		case CallbackType.sysenter:
+			vcpu.sysenterCallback = callback;
+			return 0;
+		case CallbackType.nmi:
+			return setNmiCallback(vcpu, address);
+		default:
+			return -Errno.ENOSYS;
+	}
+}
+
+function setCallbacks(vcpu: Vcpu, args: Arguments): HypercallResult {
+	// Errors are not told to the caller: as Xen, which drops them too.
+	registerCallback(vcpu, CallbackType.event, args.signed(0), false);
+	registerCallback(vcpu, CallbackType.failsafe, args.signed(1), false);
+	registerCallback(vcpu, CallbackType.syscall, args.signed(2), false);
+	return 0;
+}
+
+function callbackOp(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { hypervisor } = vcpu.domain;
+	const { memory } = hypervisor;
+	switch (args.low(0)) {
+		case CallbackOp.register: {
+			// struct callback_register: u16 type, u16 flags, address at 8.
+			if (!copyFromGuest(hypervisor, args.signed(1), 16)) return -Errno.EFAULT;
+			const maskEvents = (memory.u16(SCRATCH + 2) & CALLBACKF_mask_events) !== 0;
+			return registerCallback(vcpu, memory.u16(SCRATCH), memory.i64(SCRATCH + 8), maskEvents);
+		}
+		case CallbackOp.unregister:
+			if (!copyFromGuest(hypervisor, args.signed(1), 4)) return -Errno.EFAULT;
+			switch (memory.u16(SCRATCH)) {
+				case CallbackType.nmi:
+					return setNmiCallback(vcpu, 0);
+				case CallbackType.event:
+				case CallbackType.failsafe:
+				case CallbackType.syscall:
+				case CallbackType.syscall32:
+				case CallbackType.sysenter:
+					return -Errno.EINVAL;
+				default:
+					return -Errno.ENOSYS;
+			}
+		default:
+			return -Errno.ENOSYS;
+	}
+}
+
+function nmiOp(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { hypervisor } = vcpu.domain;
+	switch (args.low(0)) {
+		case NmiOp.registerCallback:
+			if (!copyFromGuest(hypervisor, args.signed(1), 16)) return -Errno.EFAULT;
+			return setNmiCallback(vcpu, hypervisor.memory.i64(SCRATCH));
+		case NmiOp.unregisterCallback:
+			return setNmiCallback(vcpu, 0);
+		default:
+			return -Errno.ENOSYS;
+	}
+}
+
+function stackSwitch(vcpu: Vcpu, args: Arguments): HypercallResult {
+	vcpu.kernelStackSelector = (args.low(0) & 0xffff) | 3;
+	vcpu.kernelStackPointer = args.signed(1);
+	return 0;
+}
+
+/**
+ * Leaves the guest kernel for the state in struct iret_context at RSP. CS says where to: ring 3 user mode, any other the kernel
+ * again. RFLAGS.IF becomes the upcall mask. A state that cannot be loaded goes to the failsafe callback, with the registers as
+ * they would have been.
+ */
+function iret(vcpu: Vcpu): HypercallResult {
+	const { registers, domain } = vcpu;
+	const { hypervisor } = domain;
+	const { memory } = hypervisor;
+	const { offset } = iretContext;
+	const stack = registers.get(Gpr.rsp);
+	let from = SCRATCH;
+	if ((registers.low(Gpr.rsp) & 4095) <= 4096 - iretContext.size) {
+		from = addressOk(stack) ? hypervisor.processor.translate(stack, Access.read, 0) : -1;
+	} else if (!copyFromGuest(hypervisor, stack, iretContext.size)) {
+		from = -1;
+	}
+	if (from < 0) {
+		domain.crash(`${vcpu.label}: fault while reading the iret context from the guest's stack`);
+		return REGISTERS_SET;
+	}
+	const selector = memory.u16(from + offset.cs);
+	const rflags = memory.u32(from + offset.rflags);
+	if ((selector & 3) === 3) {
+		if (vcpu.userRoot === 0) {
+			domain.crash(`${vcpu.label}: switching to user mode without a user page table`);
+			return REGISTERS_SET;
+		}
+		toggleGuestMode(vcpu);
+	}
+	if ((domain.vmAssist & VMASST_ARCHITECTURAL_IOPL) !== 0) vcpu.iopl = rflags & Flag.IOPL;
+	const rip = memory.i64(from + offset.rip);
+	const newFlags = (rflags & IRET_FLAGS) | Flag.IF;
+	registers.setHalves(Gpr.rax, memory.u32(from + offset.rax), memory.u32(from + offset.rax + 4));
+	registers.setHalves(Gpr.rsp, memory.u32(from + offset.rsp), memory.u32(from + offset.rsp + 4));
+	registers.rip = rip;
+	registers.rflags = newFlags;
+	memory.setU8(vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK, (rflags & Flag.IF) === 0 ? 1 : 0);
+	vcpu.nmiMasked = false;
+	if ((memory.u32(from + offset.flags) & VGCF_in_syscall) !== 0 && isCanonical(rip)) {
+		// As SYSRET returns: flat segments, RCX and R11 as that instruction leaves them.
+		setFlatSegments(vcpu);
+		registers.set(Gpr.rcx, rip);
+		registers.setHalves(Gpr.r11, newFlags, 0);
+		return REGISTERS_SET;
+	}
+	registers.setHalves(Gpr.r11, memory.u32(from + offset.r11), memory.u32(from + offset.r11 + 4));
+	registers.setHalves(Gpr.rcx, memory.u32(from + offset.rcx), memory.u32(from + offset.rcx + 4));
+	const stackSelector = memory.u16(from + offset.ss);
+	if (isCanonical(rip) && loadCode(vcpu, selector | 3)) {
+		if (loadStack(vcpu, stackSelector | 3)) return REGISTERS_SET;
+	} else {
+		registers.setSelector(Segment.cs, selector | 3);
+	}
+	registers.setSelector(Segment.ss, stackSelector | 3);
+	enterFailsafe(vcpu);
+	return REGISTERS_SET;
+}
+
+function fpuTaskswitch(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { registers } = vcpu;
+	const cr0 = registers.control(CR0);
+	registers.setControl(CR0, (args.low(0) !== 0 ? cr0 | CR0_TS : cr0 & ~CR0_TS) >>> 0);
+	return 0;
+}
+
+/** DR6 and DR7 by their index in Registers.debug. */
+const DR6 = 4;
+const DR7 = 5;
+const DR6_ALWAYS_ONE = 0xffff_0ff0;
+const DR6_ALWAYS_ZERO = 0x1000;
+const DR7_ALWAYS_ONE = 0x400;
+const DR7_ALWAYS_ZERO = 0xd800;
+const DR7_GENERAL_DETECT = 0x2000;
+const DR7_ENABLES = 0xff;
+const BREAK_ON_IO = 2;
+
+/**
+ * Sets a debug register of the running vCPU. Also what MOV to a debug register does (emulate.ts).
+ * @returns 0, -ENODEV where no such register is (#UD), -EPERM or -EINVAL for values that may not be (#GP).
+ */
+export function setDebugRegister(vcpu: Vcpu, register: number, low: number, high: number): number {
+	const { registers } = vcpu;
+	const extensions = (registers.control(CR4) & Cr4.DE) !== 0;
+	switch (register) {
+		case 0:
+		case 1:
+		case 2:
+		case 3: {
+			const address = (high | 0) * 2 ** 32 + low;
+			if (!isCanonical(address) || !addressOk(address)) return -Errno.EPERM;
+			registers.setDebug(register, address);
+			return 0;
+		}
+		case 4:
+		case 6:
+			if (register === 4 && extensions) return -Errno.ENODEV;
+			if (high !== 0) return -Errno.EINVAL;
+			registers.setDebug(DR6, ((low & ~DR6_ALWAYS_ZERO) | DR6_ALWAYS_ONE) >>> 0);
+			return 0;
+		case 5:
+		case 7: {
+			if (register === 5 && extensions) return -Errno.ENODEV;
+			if (high !== 0) return -Errno.EINVAL;
+			let value = ((low & ~DR7_ALWAYS_ZERO) | DR7_ALWAYS_ONE) >>> 0;
+			if ((value & DR7_GENERAL_DETECT) !== 0) return -Errno.EPERM;
+			let emulated = 0;
+			if ((value & DR7_ENABLES) !== 0) {
+				for (let breakpoint = 0; breakpoint < 4; breakpoint++) {
+					if (((value >>> (16 + breakpoint * 4)) & 3) !== BREAK_ON_IO) continue;
+					if (!extensions) return -Errno.EPERM;
+					emulated |= value & (3 << (breakpoint * 2));
+				}
+				value = (value & ~emulated) >>> 0;
+			}
+			vcpu.debugControlEmulated = emulated;
+			registers.setDebug(DR7, value);
+			return 0;
+		}
+		default:
+			return -Errno.ENODEV;
+	}
+}
+
+/** The value of a debug register, as MOV reads it, or undefined where no such register is. */
+export function debugRegister(vcpu: Vcpu, register: number): number | undefined {
+	const { registers } = vcpu;
+	const extensions = (registers.control(CR4) & Cr4.DE) !== 0;
+	switch (register) {
+		case 0:
+		case 1:
+		case 2:
+		case 3:
+			return registers.debug(register);
+		case 4:
+		case 6:
+			return register === 4 && extensions ? undefined : registers.debug(DR6);
+		case 5:
+		case 7:
+			if (register === 5 && extensions) return undefined;
+			return (registers.debug(DR7) | vcpu.debugControlEmulated) >>> 0;
+		default:
+			return undefined;
+	}
+}
+
+function setSegmentBase(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const { registers } = vcpu;
+	const base = args.signed(1);
+	switch (args.low(0)) {
+		case SegmentBase.fs:
+			if (!isCanonical(base)) return -Errno.EINVAL;
+			registers.setSegmentBase(Segment.fs, base);
+			return 0;
+		case SegmentBase.gsUser:
+			if (!isCanonical(base)) return -Errno.EINVAL;
+			vcpu.gsBaseUser = base;
+			return 0;
+		case SegmentBase.gsKernel:
+			if (!isCanonical(base)) return -Errno.EINVAL;
+			registers.setSegmentBase(Segment.gs, base);
+			return 0;
+		case SegmentBase.gsUserSelector: {
+			let selector = args.low(1) & 0xffff;
+			if (selector > 3) selector |= 3;
+			const userBase = dataSegmentBase(vcpu, selector);
+			// A selector that cannot be loaded becomes null; the call succeeds even so, as in Xen: Linux would BUG() otherwise.
+			registers.setSelector(Segment.gs, userBase === undefined ? 0 : selector);
+			vcpu.gsBaseUser = userBase ?? 0;
+			return 0;
+		}
+		default:
+			return -Errno.EINVAL;
+	}
+}
+
+const SEGMENT_BASES = { 0: "FS", 1: "GS_USER", 2: "GS_KERNEL", 3: "GS_USER_SEL" };
+
+export const trapHypercalls: readonly Hypercall[] = [
+	{ number: 0, name: "set_trap_table", arguments: [{ name: "traps", kind: "pointer" }], handler: setTrapTable },
+	{
+		number: 3,
+		name: "stack_switch",
+		arguments: [
+			{ name: "ss", kind: "hex" },
+			{ name: "esp", kind: "pointer" },
+		],
+		handler: stackSwitch,
+	},
+	{
+		number: 4,
+		name: "set_callbacks",
+		arguments: [
+			{ name: "event", kind: "pointer" },
+			{ name: "failsafe", kind: "pointer" },
+			{ name: "syscall", kind: "pointer" },
+		],
+		handler: setCallbacks,
+	},
+	{ number: 5, name: "fpu_taskswitch", arguments: [{ name: "set", kind: "unsigned" }], handler: fpuTaskswitch },
+	{
+		number: 8,
+		name: "set_debugreg",
+		arguments: [
+			{ name: "regno", kind: "unsigned" },
+			{ name: "value", kind: "hex" },
+		],
+		handler: (vcpu, args) => setDebugRegister(vcpu, args.low(0), args.low(1), args.high(1)),
+	},
+	{
+		number: 9,
+		name: "get_debugreg",
+		arguments: [{ name: "regno", kind: "unsigned" }],
+		handler: (vcpu, args) => debugRegister(vcpu, args.low(0)) ?? -Errno.ENODEV,
+	},
+	{ number: 23, name: "iret", arguments: [], handler: iret },
+	{
+		number: 25,
+		name: "set_segment_base",
+		arguments: [
+			{ name: "which", kind: "command", names: SEGMENT_BASES },
+			{ name: "base", kind: "pointer" },
+		],
+		handler: setSegmentBase,
+	},
+	{
+		number: 28,
+		name: "nmi_op",
+		arguments: [
+			{ name: "cmd", kind: "command", names: { 0: "register_callback", 1: "unregister_callback" } },
+			{ name: "arg", kind: "pointer" },
+		],
+		handler: nmiOp,
+	},
+	{
+		number: 30,
+		name: "callback_op",
+		arguments: [
+			{ name: "cmd", kind: "command", names: { 0: "register", 1: "unregister" } },
+			{ name: "arg", kind: "pointer" },
+		],
+		handler: callbackOp,
+	},
+];

@@ -1,0 +1,124 @@
+/**
+ * The inner loop: runs one vCPU until its fuel is used up, it waits, or its domain is done. Between two stretches of guest
+ * code it decides what their exits mean for a PV guest (DESIGN section 3). The scheduler has made the vCPU's context the
+ * processor's. Nothing here allocates.
+ */
+import { Exit, PageFault, Vector } from "../cpu/processor.ts";
+import { emulateForcedInvalidOpcode, emulatePrivileged } from "./emulate.ts";
+import { emulatePageTableWrite } from "./emulate-store.ts";
+import { dispatchHypercall } from "./hypercalls/index.ts";
+import {
+	deliverEvents,
+	deliverNmi,
+	deviceNotAvailable,
+	enterSysenter,
+	enterSystemCall,
+	eventsNeedDelivery,
+	injectException,
+	softwareInterrupt,
+} from "./traps.ts";
+import type { Vcpu } from "./vcpu.ts";
+
+/** Why {@link runVcpu} returned. */
+export const RunResult = {
+	/** The budget of instructions is used up. */
+	fuel: 0,
+	/** It waits for an event, has yielded, is down, or something else asked for the scheduler. */
+	reschedule: 1,
+	/** Its domain has shut down or crashed. */
+	shutdown: 2,
+} as const;
+export type RunResult = (typeof RunResult)[keyof typeof RunResult];
+
+/** What SYSCALL in compatibility mode is on this vendor's processors (cpuid.ts): #UD. Two bytes long. */
+const SYSCALL_LENGTH = 2;
+
+/**
+ * Runs `vcpu`, whose context is loaded, for at most `fuel` instructions; an exit counts as one more, so that a guest
+ * that only takes exceptions ends its turn too. An error in the hypervisor itself ends the domain, never the host.
+ */
+export function runVcpu(vcpu: Vcpu, fuel: number): RunResult {
+	try {
+		return loop(vcpu, fuel);
+	} catch (error) {
+		vcpu.domain.crash(`failure of the hypervisor: ${error instanceof Error ? (error.stack ?? error.message) : error}`);
+		return RunResult.shutdown;
+	}
+}
+
+function loop(vcpu: Vcpu, fuel: number): RunResult {
+	const { domain } = vcpu;
+	const { processor } = domain.hypervisor;
+	let left = fuel;
+	for (;;) {
+		if (domain.shutdown !== undefined) return RunResult.shutdown;
+		if (vcpu.reschedule || vcpu.blocked || !vcpu.online) return RunResult.reschedule;
+		if (left <= 0) return RunResult.fuel;
+		if (vcpu.nmiPending && !vcpu.nmiMasked) deliverNmi(vcpu);
+		if (eventsNeedDelivery(vcpu)) {
+			deliverEvents(vcpu);
+			if (domain.shutdown !== undefined) return RunResult.shutdown;
+		}
+		const before = processor.executed;
+		const exit = processor.run(left);
+		left -= processor.executed - before;
+		switch (exit) {
+			case Exit.fuel:
+				break;
+			case Exit.syscall:
+				left--;
+				systemCall(vcpu);
+				break;
+			case Exit.exception:
+				left--;
+				exception(vcpu);
+				break;
+			case Exit.softwareInterrupt:
+				left--;
+				softwareInterrupt(vcpu, vcpu.registers.vector, processor.interruptLength);
+				break;
+			case Exit.sysenter:
+				left--;
+				enterSysenter(vcpu);
+				break;
+		}
+	}
+}
+
+function systemCall(vcpu: Vcpu): void {
+	if (!vcpu.registers.longMode) {
+		vcpu.registers.rip -= SYSCALL_LENGTH;
+		injectException(vcpu, Vector.invalidOpcode, 0);
+	} else if (vcpu.kernelMode) {
+		dispatchHypercall(vcpu);
+	} else {
+		enterSystemCall(vcpu);
+	}
+}
+
+function exception(vcpu: Vcpu): void {
+	const { registers } = vcpu;
+	const { vector, errorCode } = registers;
+	switch (vector) {
+		case Vector.pageFault:
+			// A guest kernel's store to a page table, which is mapped read-only: done on its behalf where it is allowed.
+			if (
+				vcpu.kernelMode &&
+				(errorCode & PageFault.write) !== 0 &&
+				emulatePageTableWrite(vcpu, registers.cr2, errorCode)
+			) {
+				return;
+			}
+			break;
+		case Vector.generalProtection:
+			if (emulatePrivileged(vcpu, errorCode)) return;
+			break;
+		case Vector.invalidOpcode:
+			if (emulateForcedInvalidOpcode(vcpu)) return;
+			break;
+		case Vector.deviceNotAvailable:
+			deviceNotAvailable(vcpu);
+			return;
+	}
+	injectException(vcpu, vector, errorCode);
+}

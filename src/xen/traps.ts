@@ -1,0 +1,271 @@
+/**
+ * Entries into a PV guest's kernel: bounce frames on its stack for exceptions, events, system calls and the failsafe callback,
+ * and the switch between guest kernel and guest user mode, as 64-bit Xen does them (public/arch-x86/xen-x86_64.h, struct
+ * cpu_user_regs; Xen's create_bounce_frame). The hot paths allocate nothing.
+ */
+import { CR0, FRAME_FLAGS, FRAME_HAS_CODE } from "../cpu/layout.ts";
+import { Access, PageFault, Vector } from "../cpu/processor.ts";
+import { Flag, Gpr, Segment } from "../cpu/registers.ts";
+import {
+	CR0_TS,
+	HYPERVISOR_VIRT_END,
+	HYPERVISOR_VIRT_START,
+	VCPU_INFO_CR2,
+	VCPU_INFO_UPCALL_MASK,
+} from "./abi/arch.ts";
+import { exceptionName, hasErrorCode, TRAP_MASKS_EVENTS } from "./abi/traps.ts";
+import { copyToGuest, SCRATCH } from "./scratch.ts";
+import { setFlatSegments } from "./segments.ts";
+import { hex, TraceCategory } from "./trace.ts";
+import type { Callback, Vcpu } from "./vcpu.ts";
+
+/** VMASST_TYPE_architectural_iopl: saved RFLAGS carry the virtual IOPL. */
+export const VMASST_ARCHITECTURAL_IOPL = 1 << 4;
+
+const FRAME = 40;
+const ERROR_CODE = 8;
+const DATA_SEGMENTS = 32;
+const SAVED_REGISTERS = 16;
+/** What an entry clears in RFLAGS: alignment checks, virtual-8086 mode, resume, nested task, single step. */
+const CLEARED_ON_ENTRY = Flag.AC | Flag.VM | Flag.RF | Flag.NT | Flag.TF;
+/** "No error code" of {@link bounce}. */
+const NONE = -1;
+
+/**
+ * Switches between guest kernel and guest user mode: page tables (the processor keeps both contexts) and GS base. The base that
+ * was running is kept, as WRGSBASE may have changed it (Xen's toggle_guest_mode).
+ */
+export function toggleGuestMode(vcpu: Vcpu): void {
+	const { registers } = vcpu;
+	const running = registers.segmentBase(Segment.gs);
+	if (vcpu.kernelMode) {
+		vcpu.gsBaseKernel = running;
+		registers.setSegmentBase(Segment.gs, vcpu.gsBaseUser);
+		registers.addressSpace = 1;
+		vcpu.kernelMode = false;
+	} else {
+		vcpu.gsBaseUser = running;
+		registers.setSegmentBase(Segment.gs, vcpu.gsBaseKernel);
+		registers.addressSpace = 0;
+		vcpu.kernelMode = true;
+	}
+}
+
+/**
+ * Pushes a frame on the guest kernel's stack and goes to `address`. From the stack pointer up: RCX, R11, [DS, ES, FS, GS where it is
+ * the failsafe callback,] [error code,] RIP, CS with the saved upcall mask in its byte 4, RFLAGS with IF telling the same, RSP, SS.
+ * A frame that cannot be written, or no handler, ends the domain.
+ */
+function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: number, failsafe: boolean): void {
+	const { registers, domain } = vcpu;
+	const { hypervisor } = domain;
+	const { memory } = hypervisor;
+	let selector = registers.selector(Segment.cs);
+	let stack: number;
+	if (vcpu.kernelMode) {
+		stack = registers.get(Gpr.rsp);
+		selector &= ~3;
+	} else {
+		toggleGuestMode(vcpu);
+		stack = vcpu.kernelStackPointer;
+	}
+	stack = Math.floor(stack / 16) * 16;
+	if (stack >= HYPERVISOR_VIRT_START && stack < HYPERVISOR_VIRT_END + 60) {
+		domain.crash(`${vcpu.label}: kernel stack ${hex(stack)} lies in the hypervisor's address space`);
+		return;
+	}
+	const size = FRAME + SAVED_REGISTERS + (errorCode === NONE ? 0 : ERROR_CODE) + (failsafe ? DATA_SEGMENTS : 0);
+	const start = stack - size;
+	const inPage = ((start % 4096) + 4096) & 4095;
+	let at: number;
+	if (inPage + size <= 4096) {
+		at = hypervisor.processor.translate(start, Access.write, 0);
+		if (at < 0) {
+			crashOnStack(vcpu, start);
+			return;
+		}
+		const mfn = memory.frameAt(at);
+		if ((memory.u8(FRAME_FLAGS + mfn) & FRAME_HAS_CODE) !== 0) hypervisor.processor.codeChanged(mfn);
+	} else {
+		at = SCRATCH;
+	}
+	const frame = at;
+
+	memory.setU32(at, registers.low(Gpr.rcx));
+	memory.setU32(at + 4, registers.high(Gpr.rcx));
+	memory.setU32(at + 8, registers.low(Gpr.r11));
+	memory.setU32(at + 12, registers.high(Gpr.r11));
+	at += SAVED_REGISTERS;
+	if (failsafe) {
+		setU64Low(vcpu, at, registers.selector(Segment.ds));
+		setU64Low(vcpu, at + 8, registers.selector(Segment.es));
+		setU64Low(vcpu, at + 16, registers.selector(Segment.fs));
+		setU64Low(vcpu, at + 24, registers.selector(Segment.gs));
+		at += DATA_SEGMENTS;
+	}
+	if (errorCode !== NONE) {
+		setU64Low(vcpu, at, errorCode);
+		at += ERROR_CODE;
+	}
+	const maskAddress = vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK;
+	const mask = memory.u8(maskAddress);
+	const rflags = registers.rflags;
+	let saved = mask === 0 ? rflags | Flag.IF : rflags & ~Flag.IF;
+	if ((domain.vmAssist & VMASST_ARCHITECTURAL_IOPL) !== 0) saved |= vcpu.iopl;
+	memory.setU64(at, registers.rip);
+	memory.setU32(at + 8, selector);
+	memory.setU32(at + 12, mask);
+	setU64Low(vcpu, at + 16, saved);
+	memory.setU32(at + 24, registers.low(Gpr.rsp));
+	memory.setU32(at + 28, registers.high(Gpr.rsp));
+	setU64Low(vcpu, at + 32, registers.selector(Segment.ss));
+	if (frame === SCRATCH && !copyToGuest(hypervisor, start, size)) {
+		crashOnStack(vcpu, start);
+		return;
+	}
+	if (address === 0) {
+		domain.crash(`${vcpu.label}: no handler is set for the entry`);
+		return;
+	}
+	if (maskEvents) memory.setU8(maskAddress, mask | 1);
+	registers.rflags = rflags & ~CLEARED_ON_ENTRY;
+	registers.set(Gpr.rsp, start);
+	registers.rip = address;
+	setFlatSegments(vcpu);
+}
+
+function setU64Low(vcpu: Vcpu, address: number, value: number): void {
+	const { memory } = vcpu.domain.hypervisor;
+	memory.setU32(address, value);
+	memory.setU32(address + 4, 0);
+}
+
+function crashOnStack(vcpu: Vcpu, address: number): void {
+	vcpu.domain.crash(`${vcpu.label}: the kernel stack at ${hex(address)} cannot be written`);
+}
+
+function bounceTo(vcpu: Vcpu, callback: Callback | undefined): void {
+	bounce(vcpu, callback?.address ?? 0, callback?.maskEvents ?? false, NONE, false);
+}
+
+/**
+ * Raises an exception in the guest through its trap table: `errorCode` counts where the vector has one, `cr2` is taken from the
+ * registers for #PF. Without a handler the domain ends (a real machine would have no one left to turn to either).
+ */
+export function injectException(vcpu: Vcpu, vector: number, errorCode: number): void {
+	const { domain } = vcpu;
+	const { trace } = domain.hypervisor;
+	trace.exceptionCounts[vector] = (trace.exceptionCounts[vector] ?? 0) + 1;
+	if ((trace.categories & TraceCategory.faults) !== 0) trace.fault(vcpu, vector, errorCode);
+	const entry = vcpu.traps[vector];
+	if (entry === undefined || entry.address === 0) {
+		const where = vector === Vector.pageFault ? ` at address ${hex(vcpu.registers.cr2)}` : "";
+		domain.crash(
+			`${vcpu.label}: unhandled ${exceptionName(vector)} [#${vector}, ec=${errorCode.toString(16).padStart(4, "0")}]${where}`,
+		);
+		return;
+	}
+	let pushed = NONE;
+	if (hasErrorCode(vector)) {
+		pushed = errorCode;
+		if (vector === Vector.pageFault) {
+			domain.hypervisor.memory.setU64(vcpu.vcpuInfo + VCPU_INFO_CR2, vcpu.registers.cr2);
+			// The guest kernel runs in ring 3 too: only its user programs' accesses are "user" to it.
+			pushed = vcpu.kernelMode ? errorCode & ~PageFault.user : errorCode | PageFault.user;
+		}
+	}
+	bounce(vcpu, entry.address, (entry.flags & TRAP_MASKS_EVENTS) !== 0, pushed, false);
+}
+
+/**
+ * INT n. The trap table's DPL decides who may: 0 nobody, 1 and 2 the kernel, 3 everyone. RIP is behind the instruction,
+ * `length` bytes long. Refused: #GP with the error code that an IDT gate of ring 0 gives.
+ */
+export function softwareInterrupt(vcpu: Vcpu, vector: number, length: number): void {
+	const entry = vcpu.traps[vector];
+	// #DB (ICEBP), #BP and #OF have gates of their own that every ring may use.
+	if (vector === Vector.debug || vector === Vector.breakpoint || vector === Vector.overflow) {
+		injectException(vcpu, vector, 0);
+		return;
+	}
+	const needed = vcpu.kernelMode ? 1 : 3;
+	if (entry === undefined || entry.address === 0 || (entry.flags & 3) < needed) {
+		vcpu.registers.rip -= length;
+		injectException(vcpu, Vector.generalProtection, (vector << 3) | 2);
+		return;
+	}
+	const { trace } = vcpu.domain.hypervisor;
+	trace.exceptionCounts[vector] = (trace.exceptionCounts[vector] ?? 0) + 1;
+	bounce(vcpu, entry.address, (entry.flags & TRAP_MASKS_EVENTS) !== 0, NONE, false);
+}
+
+/** #NM: Xen clears the guest's CR0.TS on the way (public/xen.h, fpu_taskswitch). */
+export function deviceNotAvailable(vcpu: Vcpu): void {
+	const { registers } = vcpu;
+	registers.setControl(CR0, (registers.control(CR0) & ~CR0_TS) >>> 0);
+	injectException(vcpu, Vector.deviceNotAvailable, 0);
+}
+
+/** Calls the event callback: the guest has a pending event and does not mask it. */
+export function deliverEvents(vcpu: Vcpu): void {
+	const { trace } = vcpu.domain.hypervisor;
+	trace.eventUpcalls++;
+	if ((trace.categories & TraceCategory.events) !== 0) trace.event(vcpu);
+	bounce(vcpu, vcpu.eventCallback?.address ?? 0, true, NONE, false);
+}
+
+/** Delivers the pending NMI where the guest has a handler; without one it is lost, as in Xen. */
+export function deliverNmi(vcpu: Vcpu): void {
+	vcpu.nmiPending = false;
+	const entry = vcpu.traps[Vector.nmi];
+	if (entry === undefined || entry.address === 0) return;
+	vcpu.nmiMasked = true;
+	injectException(vcpu, Vector.nmi, 0);
+}
+
+/** SYSCALL of a user program. RIP is behind it; RCX and R11 become what the instruction makes of them. */
+export function enterSystemCall(vcpu: Vcpu): void {
+	const { registers } = vcpu;
+	vcpu.domain.hypervisor.trace.systemCalls++;
+	registers.set(Gpr.rcx, registers.rip);
+	registers.setHalves(Gpr.r11, registers.rflags, 0);
+	const compatible = registers.longMode ? undefined : vcpu.syscall32Callback;
+	bounceTo(vcpu, compatible ?? vcpu.syscallCallback);
+	registers.rflags &= ~Flag.DF;
+}
+
+/**
+ * SYSENTER of a user program: RIP and RSP are lost to it, so the frame has RIP 0 and CS 3, as from Xen. Without a callback
+ * it is #GP(0) with the events masked.
+ */
+export function enterSysenter(vcpu: Vcpu): void {
+	const { registers } = vcpu;
+	const callback = vcpu.sysenterCallback;
+	vcpu.domain.hypervisor.trace.systemCalls++;
+	registers.rip = 0;
+	registers.setSelector(Segment.cs, 3);
+	registers.set(Gpr.rsp, 0);
+	registers.rflags &= ~Flag.VM;
+	setSysenterStack(vcpu);
+	if (callback === undefined || callback.address === 0) {
+		bounce(vcpu, vcpu.traps[Vector.generalProtection]?.address ?? 0, true, 0, false);
+		return;
+	}
+	bounceTo(vcpu, callback);
+}
+
+function setSysenterStack(vcpu: Vcpu): void {
+	vcpu.registers.setSelector(Segment.ss, 0xe02b);
+}
+
+/** The guest asked for a state that cannot be loaded (a bad selector in iret): its failsafe callback is to repair it. */
+export function enterFailsafe(vcpu: Vcpu): void {
+	const callback = vcpu.failsafeCallback;
+	bounce(vcpu, callback?.address ?? 0, callback?.maskEvents ?? false, NONE, true);
+}
+
+/** An event waits and the guest accepts it: preemptible hypercalls stop here. */
+export function eventsNeedDelivery(vcpu: Vcpu): boolean {
+	const word = vcpu.domain.hypervisor.memory.u16(vcpu.vcpuInfo);
+	return (word & 0xff) !== 0 && word >>> 8 === 0;
+}
