@@ -7,7 +7,7 @@ import { PAGE_SIZE } from "../cpu/layout.ts";
 import { Memory } from "../cpu/memory.ts";
 import type { Environment, Processor } from "../cpu/processor.ts";
 import { Gpr, Segment } from "../cpu/registers.ts";
-import { RESERVED_CONSOLE, RESERVED_XENSTORE } from "../xen/abi/grant-table.ts";
+import { RESERVED_CONSOLE } from "../xen/abi/grant-table.ts";
 import { type BuiltDomain, buildDomain, ImageError, type KernelImage, openKernel } from "../xen/boot/index.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import type { Domain } from "../xen/domain.ts";
@@ -112,7 +112,6 @@ function populate(domain: Domain, image: KernelImage, request: GuestRequest): nu
 	domain.maximumPages = pages;
 	domain.events = new EventChannels(domain);
 	domain.grants = new GrantTable(domain);
-	const storePort = domain.events.allocateUnbound(SERVICE_DOMAIN);
 	const consolePort = domain.events.allocateUnbound(SERVICE_DOMAIN);
 	const built = buildDomain(
 		{
@@ -126,12 +125,12 @@ function populate(domain: Domain, image: KernelImage, request: GuestRequest): nu
 			commandLine: request.commandLine,
 			pages,
 			sharedInfoMfn,
-			storePort,
+			// There is no xenstore yet, and a guest that is told of one waits for its answers.
+			storePort: 0,
 			consolePort,
 		},
 	);
 	domain.grants.seed(RESERVED_CONSOLE, SERVICE_DOMAIN, built.console.mfn);
-	domain.grants.seed(RESERVED_XENSTORE, SERVICE_DOMAIN, built.store.mfn);
 	for (let index = 0; index < request.vcpus; index++) {
 		if (domain.addVcpu() === undefined) throw new RangeError(`the machine has no room for ${request.vcpus} vCPUs`);
 	}
