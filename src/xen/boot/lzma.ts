@@ -220,7 +220,7 @@ export class LzmaDecoder {
 					range = (range << 8) >>> 0;
 					code = ((code << 8) | input[position++]!) >>> 0;
 				}
-				const bound = (range >>> 11) * probability;
+				const bound = Math.imul(range >>> 11, probability) >>> 0;
 				if (code < bound) {
 					range = bound;
 					probabilities[index] = probability + ((2048 - probability) >> 5);
@@ -242,7 +242,7 @@ export class LzmaDecoder {
 					range = (range << 8) >>> 0;
 					code = ((code << 8) | input[position++]!) >>> 0;
 				}
-				const bound = (range >>> 11) * probability;
+				const bound = Math.imul(range >>> 11, probability) >>> 0;
 				if (code < bound) {
 					range = bound;
 					probabilities[index] = probability + ((2048 - probability) >> 5);
@@ -280,7 +280,7 @@ export class LzmaDecoder {
 			code = ((code << 8) | this.input[this.position++]!) >>> 0;
 		}
 		const probability = probabilities[index]!;
-		const bound = (range >>> 11) * probability;
+		const bound = Math.imul(range >>> 11, probability) >>> 0;
 		if (code < bound) {
 			coder[RANGE] = bound;
 			coder[CODE] = code;
@@ -293,11 +293,39 @@ export class LzmaDecoder {
 		return 1;
 	}
 
-	/** `bits` bits, most significant first, each with the probability that its predecessors select. */
+	/**
+	 * `bits` bits, most significant first, each with the probability that its predecessors select. Written out like literal().
+	 */
 	private tree(base: number, bits: number): number {
+		const { coder, input, probabilities } = this;
+		let range = coder[RANGE]!;
+		let code = coder[CODE]!;
+		let position = this.position;
+		const stop = 1 << bits;
 		let symbol = 1;
-		for (let i = 0; i < bits; i++) symbol = (symbol << 1) | this.bit(base + symbol);
-		return symbol - (1 << bits);
+		do {
+			const index = base + symbol;
+			const probability = probabilities[index]!;
+			if (range < TOP) {
+				range = (range << 8) >>> 0;
+				code = ((code << 8) | input[position++]!) >>> 0;
+			}
+			const bound = Math.imul(range >>> 11, probability) >>> 0;
+			if (code < bound) {
+				range = bound;
+				probabilities[index] = probability + ((2048 - probability) >> 5);
+				symbol <<= 1;
+			} else {
+				range = (range - bound) >>> 0;
+				code = (code - bound) >>> 0;
+				probabilities[index] = probability - (probability >> 5);
+				symbol = (symbol << 1) | 1;
+			}
+		} while (symbol < stop);
+		coder[RANGE] = range;
+		coder[CODE] = code;
+		this.position = position;
+		return symbol - stop;
 	}
 
 	/** The same, least significant bit first. */
@@ -314,19 +342,27 @@ export class LzmaDecoder {
 
 	/** Bits without a model. */
 	private directBits(count: number): number {
-		const { coder } = this;
+		const { coder, input } = this;
+		let range = coder[RANGE]!;
+		let code = coder[CODE]!;
+		let position = this.position;
 		let value = 0;
 		for (let i = 0; i < count; i++) {
-			this.normalize();
-			const half = coder[RANGE]! >>> 1;
-			coder[RANGE] = half;
-			if (coder[CODE]! >= half) {
-				coder[CODE] = coder[CODE]! - half;
-				value = value * 2 + 1;
+			if (range < TOP) {
+				range = (range << 8) >>> 0;
+				code = ((code << 8) | input[position++]!) >>> 0;
+			}
+			range >>>= 1;
+			if (code >= range) {
+				code = (code - range) >>> 0;
+				value = (value << 1) | 1;
 			} else {
-				value *= 2;
+				value <<= 1;
 			}
 		}
+		coder[RANGE] = range;
+		coder[CODE] = code;
+		this.position = position;
 		return value;
 	}
 }
