@@ -8,7 +8,6 @@ import { Flag, Gpr, type GprName, Segment } from "../cpu/registers.ts";
 import {
 	CR0_TS,
 	CR4_GUEST_MASK,
-	FIRST_RESERVED_GDT_ENTRY,
 	FLAT_RING3_CS64,
 	FLAT_RING3_SS64,
 	INITIAL_CR0,
@@ -19,8 +18,10 @@ import {
 import { Errno } from "./abi/errno.ts";
 import { vcpuGuestContext } from "./abi/vcpu-context.ts";
 import { type HypercallResult, PREEMPTED } from "./hypercall.ts";
-import { FrameType } from "./mm/frame-info.ts";
-import { continuePageType, getPageAndType, HELD, WAIT } from "./mm/page-types.ts";
+import { RESTART } from "./mm/entries.ts";
+import { setGdt } from "./mm/gdt.ts";
+import { ENTRIES } from "./mm/pte.ts";
+import { installRoots } from "./mm/roots.ts";
 import { addressOk } from "./scratch.ts";
 import { dataSegmentBase, loadCode, loadStack } from "./segments.ts";
 import { TRAP_VECTORS, type Vcpu } from "./vcpu.ts";
@@ -30,7 +31,6 @@ type Context = ReturnType<typeof vcpuGuestContext.at>;
 const CANONICAL_LIMIT = 2 ** 47;
 const LDT_ENTRIES_MAX = 8192;
 const GDT_FRAMES_MAX = 14;
-const ENTRIES_PER_FRAME = 512;
 const PAGE_MASK = 0xfff;
 
 function isCanonical(address: number): boolean {
@@ -73,37 +73,10 @@ function isAcceptable(context: Context): boolean {
 	return (context.flags & Vgcf.inKernel) !== 0 || memory.u64(context.controlRegisters + 8) !== 0;
 }
 
-/** Takes a page-table root; the work of a root that is not pinned yet is done at once. */
-function holdRoot(vcpu: Vcpu, mfn: number): number {
-	const { frames } = vcpu.domain.hypervisor;
-	let result = getPageAndType(frames, mfn, vcpu.domain.id, FrameType.l4);
-	while (result === HELD) {
-		frames.startWork();
-		result = continuePageType(frames, mfn);
-		if (result < 0) frames.putPageAndType(mfn);
-	}
-	return result;
-}
-
-/** Takes the GDT's frames as descriptor tables. @returns 0 or a negative errno, with nothing held then. */
-function holdGdt(vcpu: Vcpu, context: Context): number {
-	const { frames, memory } = vcpu.domain.hypervisor;
-	const entries = context.gdtEntries;
-	if (entries > FIRST_RESERVED_GDT_ENTRY) return -Errno.EINVAL;
-	const count = Math.min(Math.ceil(entries / ENTRIES_PER_FRAME), GDT_FRAMES_MAX);
-	const held: number[] = [];
-	for (let index = 0; index < count; index++) {
-		const mfn = memory.u64(context.gdtFrames + index * 8);
-		if (getPageAndType(frames, mfn, vcpu.domain.id, FrameType.segmentDescriptors) !== 0) {
-			for (const frame of held) frames.putPageAndType(frame);
-			return -Errno.EINVAL;
-		}
-		held.push(mfn);
-	}
-	vcpu.gdtFrames.length = 0;
-	vcpu.gdtFrames.push(...held);
-	vcpu.gdtEntries = entries;
-	return 0;
+/** The frames of the context's GDT. */
+function gdtFrames(context: Context): number[] {
+	const count = Math.min(Math.ceil(context.gdtEntries / ENTRIES), GDT_FRAMES_MAX);
+	return Array.from({ length: count }, (_, index) => context.memory.u64(context.gdtFrames + index * 8));
 }
 
 const GENERAL: readonly GprName[] = [
@@ -211,22 +184,18 @@ export function setVcpuContext(vcpu: Vcpu, context: Context): HypercallResult {
 	if (!isAcceptable(context)) return -Errno.EINVAL;
 	const kernelRoot = frameOfCr3(memory, context.controlRegisters + 3 * 8);
 	const userRoot = frameOfCr3(memory, context.controlRegisters + 8);
-	const gdt = holdGdt(vcpu, context);
-	if (gdt < 0) return gdt;
-	let root = holdRoot(vcpu, kernelRoot);
-	if (root === 0 && userRoot !== 0) {
-		root = holdRoot(vcpu, userRoot);
-		if (root !== 0) frames.putPageAndType(kernelRoot);
-	}
-	if (root !== 0) {
-		for (const mfn of vcpu.gdtFrames) frames.putPageAndType(mfn);
-		vcpu.gdtFrames.length = 0;
-		vcpu.gdtEntries = 0;
-		return root === WAIT ? PREEMPTED : root;
+	frames.startWork();
+	const roots = installRoots(vcpu, kernelRoot, userRoot);
+	if (roots !== 0) return roots === RESTART ? PREEMPTED : roots;
+	const gdt = setGdt(vcpu, gdtFrames(context), context.gdtEntries);
+	if (gdt !== 0) {
+		vcpu.kernelRoot = 0;
+		vcpu.userRoot = 0;
+		frames.putPageAndType(kernelRoot);
+		if (userRoot !== 0) frames.putPageAndType(userRoot);
+		return gdt;
 	}
 	vcpu.resetRegisters();
-	vcpu.kernelRoot = kernelRoot;
-	vcpu.userRoot = userRoot;
 	vcpu.kernelMode = (context.flags & Vgcf.inKernel) !== 0;
 	vcpu.registers.addressSpace = vcpu.kernelMode ? 0 : 1;
 	vcpu.ldtBase = context.ldtBase;
