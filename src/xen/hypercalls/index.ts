@@ -14,6 +14,7 @@ import type { Vcpu } from "../vcpu.ts";
 import { consoleIoHypercalls } from "./console-io.ts";
 import { descriptorHypercalls } from "./descriptors.ts";
 import { eventChannelHypercalls } from "./event-channel.ts";
+import { grantTableHypercalls } from "./grant-table.ts";
 import { mmuHypercalls } from "./mmu.ts";
 import { physdevHypercalls } from "./physdev.ts";
 import { refusedHypercalls } from "./refused.ts";
@@ -49,6 +50,7 @@ const families: readonly (readonly Hypercall[])[] = [
 	descriptorHypercalls,
 	vmAssistHypercalls,
 	eventChannelHypercalls,
+	grantTableHypercalls,
 	schedHypercalls,
 	timerHypercalls,
 	vcpuHypercalls,
