@@ -89,11 +89,18 @@ export const FRAME_COUNT = 0x2058;
 export const EXIT_REASON = 0x205c;
 export const TLB_MISSES = 0x2060;
 /** Both parts of a modified access that crosses a page: linear addresses and lengths of the two parts. */
-export const CROSSING_PARTS = 0x2070;
+export const CROSSING_PARTS = 0x20c0;
+/** Length in bytes of the instruction that ended the run. */
+export const EXIT_LENGTH = 0x2068;
+/** 1 after a fault of an address that is not canonical (u32). */
+export const NOT_CANONICAL = 0x206c;
 /** Value of a store on its way through the slow path. */
 export const STORE_BUFFER = 0x2080;
 /** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */
 export const CROSSING = 0x3000;
+
+/** Table of the CRC32 instruction by bytes, u32 each; filled at its first use. */
+export const CRC32C_TABLE = 0x4000;
 
 /** Private copies of hypercall arguments: xen/scratch.ts. */
 export const HYPERVISOR_SCRATCH = 0x8000;

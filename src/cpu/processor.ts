@@ -4,6 +4,7 @@
  * returns why ({@link Exit}). The few questions that must not end a run are the {@link Environment}'s callbacks.
  */
 import type { Memory } from "./memory.ts";
+import type { Registers } from "./registers.ts";
 
 /** Why {@link Processor.run} returned. RIP and all registers are as the manual says for the event. */
 export const Exit = {
@@ -17,6 +18,10 @@ export const Exit = {
 	syscall: 3,
 	/** SYSENTER (compatibility mode on Intel; #UD in 64-bit mode on AMD is the environment's choice). */
 	sysenter: 4,
+	/** Within the processor only: RDTSC or RDTSCP, whose answer may depend on the exact number of instructions. */
+	timeStamp: 5,
+	/** Within the processor only: a flag that changes how instructions execute (TF) was set. */
+	modeChange: 6,
 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 
@@ -88,6 +93,8 @@ export interface Processor {
 	/** Where the last Exit.softwareInterrupt's instruction starts, relative to RIP: its length in bytes. */
 	readonly interruptLength: number;
 
+	/** Registers of a context, whether it runs or not. */
+	context(index: number): Registers;
 	/** Saves the running context to its slot of CONTEXTS and loads slot `index`; registers objects follow by their `base`. Flushes what needs to be. */
 	switchContext(index: number): void;
 

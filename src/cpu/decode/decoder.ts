@@ -64,7 +64,7 @@ export function newDecoded(): Decoded {
 	};
 }
 
-const SEGMENT_OVERRIDES: Readonly<Record<number, number>> = { 0x26: 0, 0x2e: 1, 0x36: 2, 0x3e: 3, 0x64: 4, 0x65: 5 };
+const SEGMENT_OVERRIDES: Readonly<Record<number, number>> = { 38: 0, 46: 1, 54: 2, 62: 3, 100: 4, 101: 5 };
 
 /** 16-bit addressing: base and index registers by ModRM.rm (SDM volume 2, table 2-1). */
 const BASES_16 = [3, 3, 5, 5, 6, 7, 5, 3];

@@ -387,6 +387,8 @@ export const remainderOutcome = {
 	quotient: 0,
 	/** The remainder is not final: C2. */
 	partial: false,
+	/** There is a quotient: the operands were numbers and no exception prevented it. */
+	valid: false,
 };
 
 /**
@@ -402,6 +404,7 @@ export function partialRemainder(
 ): boolean {
 	remainderOutcome.quotient = 0;
 	remainderOutcome.partial = false;
+	remainderOutcome.valid = false;
 	const aKind = classify(a);
 	const bKind = classify(b);
 	if (aKind >= Kind.quietNan || bKind >= Kind.quietNan) {
@@ -413,6 +416,7 @@ export function partialRemainder(
 	if (denormalStops(environment, aKind, bKind)) {
 		return false;
 	}
+	remainderOutcome.valid = true;
 	if (aKind === Kind.zero) {
 		result.copy(a);
 		return true;
@@ -459,8 +463,7 @@ export function partialRemainder(
 		setZero(result, ua.sign);
 		return true;
 	}
-	normaliseAndRound(environment, 64, sign, exponent, remainder.high, remainder.low, remainder.extra, result);
-	remainder.extra = 0;
+	normaliseAndRound(environment, 64, sign, exponent, remainder.high, remainder.low, 0, result);
 	return true;
 }
 

@@ -157,19 +157,24 @@ function popTimes(memory: Memory, base: number, pops: number): void {
 	}
 }
 
-/** Sets the condition codes of a comparison and pops, unless an exception that must not is unmasked. */
+/** Sets the condition codes of a comparison, even after an unmasked exception, which only prevents the pops. */
 function finishCompare(memory: Memory, base: number, relation: Relation, pops: number): void {
-	if ((environment.exceptions & ~environment.control & ALL_EXCEPTIONS) !== 0) {
-		finish(memory, base);
-		return;
-	}
 	finish(memory, base, CODES, relation);
-	popTimes(memory, base, pops);
+	if (!stopped()) {
+		popTimes(memory, base, pops);
+	}
 }
 
+/** Whether an exception of this instruction is unmasked. */
+function stopped(): boolean {
+	return (environment.exceptions & ~environment.control & ALL_EXCEPTIONS) !== 0;
+}
+
+/** A comparison with an empty register is unordered. */
 function compareUnderflow(memory: Memory, base: number, pops: number): void {
-	if (stackFault(memory, base, false)) {
-		memory.setU16(base + X87_STATUS, memory.u16(base + X87_STATUS) | Relation.unordered);
+	stackFault(memory, base, false);
+	memory.setU16(base + X87_STATUS, memory.u16(base + X87_STATUS) | Relation.unordered);
+	if (!stopped()) {
 		popTimes(memory, base, pops);
 	}
 }
@@ -220,18 +225,15 @@ export function compareFlags(quiet: boolean, pops: number): Execute {
 	return (memory, base, i) => {
 		begin(memory, base);
 		if (isEmpty(memory, base, 0) || isEmpty(memory, base, i)) {
-			if (stackFault(memory, base, false)) {
-				setFlags(memory, base, Relation.unordered);
-				popTimes(memory, base, pops);
-			}
-			return;
+			stackFault(memory, base, false);
+			setFlags(memory, base, Relation.unordered);
+		} else {
+			read(memory, base, 0, a);
+			read(memory, base, i, b);
+			setFlags(memory, base, compare(environment, a, b, quiet));
+			finish(memory, base);
 		}
-		read(memory, base, 0, a);
-		read(memory, base, i, b);
-		const relation = compare(environment, a, b, quiet);
-		finish(memory, base);
-		if ((environment.exceptions & ~environment.control & ALL_EXCEPTIONS) === 0) {
-			setFlags(memory, base, relation);
+		if (!stopped()) {
 			popTimes(memory, base, pops);
 		}
 	};
@@ -249,7 +251,6 @@ export function conditionalMove(mask: number, when: boolean): Execute {
 			read(memory, base, i, a);
 			write(memory, base, 0, a);
 		}
-		finish(memory, base);
 	};
 }
 
@@ -302,13 +303,13 @@ export const loadDecimal = loadExact(decimal80);
 
 export const loadRegister: Execute = (memory, base, i) => {
 	begin(memory, base);
-	if (!isEmpty(memory, base, -1)) {
-		overflow(memory, base);
-	} else if (isEmpty(memory, base, i)) {
+	if (isEmpty(memory, base, i)) {
 		if (stackFault(memory, base, false)) {
 			setIndefinite(result);
 			push(memory, base, result);
 		}
+	} else if (!isEmpty(memory, base, -1)) {
+		overflow(memory, base);
 	} else {
 		read(memory, base, i, a);
 		push(memory, base, a);
@@ -438,6 +439,19 @@ export function storeRegister(pops: boolean): Execute {
 	};
 }
 
+/** D9 D8+i, an alias of FSTP that does not check for an empty register but copies that it is. */
+export const storeRegisterUnchecked: Execute = (memory, base, i) => {
+	begin(memory, base);
+	const empty = isEmpty(memory, base, 0);
+	read(memory, base, 0, a);
+	write(memory, base, i, a);
+	if (empty) {
+		free(memory, base, i);
+	}
+	pop(memory, base);
+	finish(memory, base);
+};
+
 /** FXCH: an empty register is exchanged as the indefinite where that is masked. */
 export const exchange: Execute = (memory, base, i) => {
 	begin(memory, base);
@@ -513,7 +527,11 @@ export function remainder(nearest: boolean): Execute {
 		if (partialRemainder(environment, a, b, nearest, result)) {
 			write(memory, base, 0, result);
 		}
-		const { quotient, partial } = remainderOutcome;
+		const { quotient, partial, valid } = remainderOutcome;
+		if (!valid) {
+			finish(memory, base, Status.C2, 0);
+			return;
+		}
 		const codes =
 			(partial ? Status.C2 : 0) | ((quotient & 4) !== 0 ? Status.C0 : 0) | ((quotient & 2) !== 0 ? Status.C3 : 0);
 		environment.roundedUp = (quotient & 1) !== 0;
@@ -571,11 +589,17 @@ function finishTrigonometric(memory: Memory, base: number): void {
 	finish(memory, base, Status.C2, outOfRange.value ? Status.C2 : 0);
 }
 
+/** Clears C2, which a stack fault does too. */
+function inRange(memory: Memory, base: number): void {
+	memory.setU16(base + X87_STATUS, memory.u16(base + X87_STATUS) & ~Status.C2);
+}
+
 export function trigonometric(operation: Unary): Execute {
 	return (memory, base) => {
 		begin(memory, base);
 		if (isEmpty(memory, base, 0)) {
 			underflow(memory, base, 0, false);
+			inRange(memory, base);
 			return;
 		}
 		read(memory, base, 0, a);
@@ -589,6 +613,7 @@ export function trigonometric(operation: Unary): Execute {
 export const tangent: Execute = (memory, base) => {
 	begin(memory, base);
 	if (replaceAndPushFaults(memory, base)) {
+		inRange(memory, base);
 		return;
 	}
 	read(memory, base, 0, a);
@@ -603,6 +628,7 @@ export const tangent: Execute = (memory, base) => {
 export const sineAndCosine: Execute = (memory, base) => {
 	begin(memory, base);
 	if (replaceAndPushFaults(memory, base)) {
+		inRange(memory, base);
 		return;
 	}
 	read(memory, base, 0, a);
@@ -626,10 +652,12 @@ export function rotateStack(by: number): Execute {
 /** FFREE and, undocumented, FFREEP. */
 export function freeRegister(pops: boolean): Execute {
 	return (memory, base, i) => {
+		begin(memory, base);
 		free(memory, base, i);
 		if (pops) {
 			pop(memory, base);
 		}
+		finish(memory, base);
 	};
 }
 

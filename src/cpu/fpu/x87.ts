@@ -213,7 +213,7 @@ const stackForms: readonly [opcode: number, first: number, name: string, execute
 	[0xdf, 0xc8, "FXCH ST(i)", operations.exchange],
 	[0xdd, 0xd0, "FST ST(i)", operations.storeRegister(false)],
 	[0xdd, 0xd8, "FSTP ST(i)", operations.storeRegister(true)],
-	[0xd9, 0xd8, "FSTP ST(i)", operations.storeRegister(true)],
+	[0xd9, 0xd8, "FSTPNCE ST(i)", operations.storeRegisterUnchecked],
 	[0xdf, 0xd0, "FSTP ST(i)", operations.storeRegister(true)],
 	[0xdf, 0xd8, "FSTP ST(i)", operations.storeRegister(true)],
 	[0xdd, 0xc0, "FFREE ST(i)", operations.freeRegister(false)],

@@ -5,10 +5,10 @@
 import * as layout from "../layout.ts";
 import { emitTranslate, tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
 import type { MmuFunctions } from "../mmu/walk.ts";
-import { Exit, Vector } from "../processor.ts";
+import { type Exit, Vector } from "../processor.ts";
 import type { Context, Service } from "../semantics/context.ts";
 import type { Operand, OperandForm } from "../semantics/table.ts";
-import { i32, i64, v128, type I32, type I64, type V128 } from "../wasm/expression.ts";
+import { type I32, type I64, i32, i64, type V128, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
 import * as record from "./record.ts";
 
@@ -171,12 +171,7 @@ export class InterpreterContext implements Context {
 	private modifiable(operand: Operand): Local<"i32"> {
 		const known = this.modified.get(operand.index);
 		if (known !== undefined) return known;
-		const { f } = this;
-		const address = f.let(this.virtualAddress(operand));
-		const linear = f.local("i32");
-		const bytes = operand.bits / 8;
-		const miss = f.callFor("i32", this.mmu.slowModify, address, i32.const(bytes));
-		emitTranslate(f, linear, this.tlb, layout.TLB_WRITE, address, bytes, miss, () => this.ending.fault());
+		const linear = this.linearForWriting(this.f.let(this.virtualAddress(operand)), operand.bits / 8);
 		this.modified.set(operand.index, linear);
 		return linear;
 	}
@@ -267,13 +262,8 @@ export class InterpreterContext implements Context {
 	}
 
 	memoryBlock(operand: Operand, bytes: number, access: "r" | "w"): I32 {
-		const { f } = this;
-		const address = f.let(this.virtualAddress(operand));
-		if (access === "r") return this.linearForReading(address, bytes);
-		const linear = f.local("i32");
-		const miss = f.callFor("i32", this.mmu.slowModify, address, i32.const(bytes));
-		emitTranslate(f, linear, this.tlb, layout.TLB_WRITE, address, bytes, miss, () => this.ending.fault());
-		return linear;
+		const address = this.f.let(this.virtualAddress(operand));
+		return access === "r" ? this.linearForReading(address, bytes) : this.linearForWriting(address, bytes);
 	}
 
 	commitBlock(linear: I32): void {
@@ -281,10 +271,21 @@ export class InterpreterContext implements Context {
 	}
 
 	private linearForReading(address: I64, bytes: number): Local<"i32"> {
+		return this.translated(layout.TLB_READ, this.mmu.slowRead, address, bytes);
+	}
+	private linearForWriting(address: I64, bytes: number): Local<"i32"> {
+		return this.translated(layout.TLB_WRITE, this.mmu.slowModify, address, bytes);
+	}
+	private translated(
+		tag: typeof layout.TLB_READ | typeof layout.TLB_WRITE,
+		slow: FunctionReference,
+		address: I64,
+		bytes: number,
+	): Local<"i32"> {
 		const { f } = this;
 		const linear = f.local("i32");
-		const miss = f.callFor("i32", this.mmu.slowRead, address, i32.const(bytes));
-		emitTranslate(f, linear, this.tlb, layout.TLB_READ, address, bytes, miss, () => this.ending.fault());
+		const miss = f.callFor("i32", slow, address, i32.const(bytes));
+		emitTranslate(f, linear, this.tlb, tag, address, bytes, miss, () => this.ending.fault());
 		return linear;
 	}
 
@@ -321,12 +322,17 @@ export class InterpreterContext implements Context {
 		this.storeWith(16, address, (linear, offset) => this.f.storeV128(linear, bound, offset));
 	}
 
+	linear(address: I64, access: "r" | "w"): I32 {
+		if (access === "r") return this.linearForReading(address, 1);
+		return this.linearForWriting(address, 1);
+	}
+
 	checkWrite(bits: number, address: I64): void {
-		const { f } = this;
-		const bound = f.let(address);
-		const linear = f.local("i32");
-		const miss = f.callFor("i32", this.mmu.slowModify, bound, i32.const(bits / 8));
-		emitTranslate(f, linear, this.tlb, layout.TLB_WRITE, bound, bits / 8, miss, () => this.ending.fault());
+		this.linearForWriting(this.f.let(address), bits / 8);
+	}
+
+	immediatePair(): I64 {
+		return this.f.let(i64.load(this.ip, record.IMMEDIATE));
 	}
 
 	gpr(register: number, bits = 64): I64 {
@@ -418,10 +424,7 @@ export class InterpreterContext implements Context {
 	branch(offset: Operand, condition?: I32): void {
 		const taken = (): void => {
 			const target = i64.add(this.nextRip(), this.read(offset));
-			this.setState64(
-				layout.RIP,
-				this.longMode ? target : truncate(target, this.operandSize === 16 ? 16 : 32),
-			);
+			this.setState64(layout.RIP, this.longMode ? target : truncate(target, this.operandSize === 16 ? 16 : 32));
 			this.ending.branch();
 		};
 		if (condition === undefined) taken();
@@ -440,11 +443,24 @@ export class InterpreterContext implements Context {
 		this.ending.fault();
 	}
 
+	faulted(): void {
+		this.ending.fault();
+	}
+
+	transferred(reason: Exit): void {
+		this.f.store32(i32.const(layout.EXIT_REASON), i32.const(reason));
+		this.ending.exit();
+	}
+
 	exit(reason: Exit, vector: I32 = i32.const(0)): void {
 		this.setState32(layout.VECTOR, vector);
 		this.setState32(layout.ERROR_CODE, i32.const(0));
 		this.setState64(layout.RIP, this.nextRip());
 		this.f.store32(i32.const(layout.EXIT_REASON), i32.const(reason));
+		this.f.store32(
+			i32.const(layout.EXIT_LENGTH),
+			i32.sub(i32.load16_u(this.ip, record.NEXT), i32.load16_u(this.ip, record.OFFSET)),
+		);
 		this.ending.exit();
 	}
 

@@ -75,7 +75,8 @@ export function variantKey(decoded: Decoded, longMode: boolean): number {
 	const form = decoded.form!;
 	const size = dependsOnOperandSize(form) ? decoded.operandSize / 16 : 0;
 	const memory = ADDRESSINGS.indexOf(addressingOf(decoded));
-	const address = form.addressSized === true || form.operands.some((o) => o.kind === "moffs") ? decoded.addressSize / 16 : 0;
+	const address =
+		form.addressSized === true || form.operands.some((o) => o.kind === "moffs") ? decoded.addressSize / 16 : 0;
 	const rep = form.rep === undefined || decoded.rep === "none" ? 0 : decoded.rep === "rep" ? 1 : 2;
 	return ((((form.id * 5 + size) * 5 + memory) * 5 + address) * 2 + (longMode ? 1 : 0)) * 3 + rep;
 }
@@ -159,4 +160,18 @@ export function writeLookup(memory: Memory, record: number, offset: number): voi
 	memory.setU16(record + KIND, KIND_LOOKUP);
 	memory.setU16(record + OFFSET, offset);
 	memory.setU16(record + NEXT, offset);
+}
+
+/** A variant's key as text: encoding, operand size, addressing, address size, mode, rep. Stable when the table grows. */
+export function nameOfKey(key: number, forms: readonly InstructionForm[]): string {
+	const perForm = 5 * 5 * 5 * 2 * 3;
+	return `${forms[Math.floor(key / perForm)]!.encoding}|${(key % perForm).toString(36)}`;
+}
+
+/** The key of a variant's name, or undefined where no form has its encoding. */
+export function keyOfName(name: string, forms: readonly InstructionForm[]): number | undefined {
+	const perForm = 5 * 5 * 5 * 2 * 3;
+	const [encoding, rest] = name.split("|");
+	const form = forms.find((candidate) => candidate.encoding === encoding);
+	return form === undefined ? undefined : form.id * perForm + Number.parseInt(rest!, 36);
 }

@@ -5,8 +5,8 @@
  *   virtual address  63 ........ 25 24 ........ 12 11 ...... 0
  *                                   entry number    offset
  */
-import { TLB_ADDEND, TLB_ENTRIES, TLB_ENTRY_SIZE, TLB_READ, TLB_WRITE } from "../layout.ts";
-import { i32, i64, type I32, type I64 } from "../wasm/expression.ts";
+import { TLB_ADDEND, TLB_ENTRIES, TLB_ENTRY_SIZE, type TLB_READ, type TLB_WRITE } from "../layout.ts";
+import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { FunctionBuilder, Local } from "../wasm/function.ts";
 
 const ENTRY_SHIFT = Math.log2(TLB_ENTRY_SIZE);
@@ -15,10 +15,7 @@ const ENTRY_SHIFT = Math.log2(TLB_ENTRY_SIZE);
 export function tlbEntry(tlb: I32, address: I64): I32 {
 	return i32.add(
 		tlb,
-		i32.and(
-			i32.shr_u(i32.wrap(address), i32.const(12 - ENTRY_SHIFT)),
-			i32.const((TLB_ENTRIES - 1) << ENTRY_SHIFT),
-		),
+		i32.and(i32.shr_u(i32.wrap(address), i32.const(12 - ENTRY_SHIFT)), i32.const((TLB_ENTRIES - 1) << ENTRY_SHIFT)),
 	);
 }
 

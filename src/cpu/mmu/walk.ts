@@ -7,7 +7,7 @@
  */
 import * as layout from "../layout.ts";
 import { Access, PageFault, Vector } from "../processor.ts";
-import { i32, i64, select, type I32, type I64 } from "../wasm/expression.ts";
+import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { tlbEntry } from "./inline.ts";
@@ -48,10 +48,7 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 	const at = (f: FunctionBuilder, address: I64, access: number): I32 =>
 		f.callFor("i32", fill, address, i32.const(access), i32.load(i32.const(layout.CURRENT_SPACE)));
 	const countMiss = (f: FunctionBuilder): void =>
-		f.store64(
-			i32.const(layout.TLB_MISSES),
-			i64.add(i64.load(i32.const(layout.TLB_MISSES)), i64.const(1)),
-		);
+		f.store64(i32.const(layout.TLB_MISSES), i64.add(i64.load(i32.const(layout.TLB_MISSES)), i64.const(1)));
 	/** Splits an access: first part's and second part's linear address, bytes in the first page (all, if it does not cross). */
 	const split = (f: FunctionBuilder, address: I64, bytes: I32, access: number) => {
 		const first = f.local("i32");
@@ -143,10 +140,7 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 					f.loop((next) => {
 						f.brIf(done, i32.ge_u(position, count));
 						const entry = f.let(
-							i32.add(
-								tlb,
-								i32.shl(i32.load16_u(i32.add(log, i32.shl(position, i32.const(1))), 4), i32.const(5)),
-							),
+							i32.add(tlb, i32.shl(i32.load16_u(i32.add(log, i32.shl(position, i32.const(1))), 4), i32.const(5))),
 						);
 						clearEntry(f, entry);
 						f.set(position, i32.add(position, i32.const(1)));
@@ -208,6 +202,7 @@ function emitFill(f: FunctionBuilder): void {
 		// Not canonical: #GP(0); #SS(0) for stack references is told apart by the caller, who knows the segment.
 		f.store32(state, i32.const(Vector.generalProtection), layout.VECTOR);
 		f.store32(state, zero, layout.ERROR_CODE);
+		f.store32(i32.const(layout.NOT_CANONICAL), i32.const(1));
 		f.return(zero);
 	});
 	const user = f.let(i32.eq(i32.load8_u(state, layout.CPL), i32.const(3)));
@@ -273,12 +268,7 @@ function emitFill(f: FunctionBuilder): void {
 				),
 			);
 		});
-		const marked = f.let(
-			i64.or(
-				entry,
-				select(isWrite, i64.const(PTE_ACCESSED | PTE_DIRTY), i64.const(PTE_ACCESSED)),
-			),
-		);
+		const marked = f.let(i64.or(entry, select(isWrite, i64.const(PTE_ACCESSED | PTE_DIRTY), i64.const(PTE_ACCESSED))));
 		f.if(i64.ne(marked, entry), () => f.store64(entryAddress, marked));
 
 		// A large page is entered 4 KiB at a time.
@@ -301,11 +291,7 @@ function emitFill(f: FunctionBuilder): void {
 			const count = f.let(i32.load(log));
 			// Beyond the limit of the flush, the log only counts.
 			f.if(i32.lt_u(count, i32.const(layout.TLB_ENTRIES)), () => {
-				f.store16(
-					i32.add(log, i32.shl(count, i32.const(1))),
-					i32.shr_u(i32.sub(slot, tlb), i32.const(5)),
-					4,
-				);
+				f.store16(i32.add(log, i32.shl(count, i32.const(1))), i32.shr_u(i32.sub(slot, tlb), i32.const(5)), 4);
 				f.store32(log, i32.add(count, i32.const(1)));
 			});
 		});

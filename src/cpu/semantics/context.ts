@@ -6,23 +6,24 @@
  * Integer operands are I64 expressions, zero-extended from their size. Expressions are evaluated where they are used:
  * bind what is used twice with `c.f.let`.
  */
+
+import type { Exit } from "../processor.ts";
 import type { I32, I64, V128 } from "../wasm/expression.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
-import type { Exit } from "../processor.ts";
 import type { Operand } from "./table.ts";
 
 /** Names of the runtime services that emitted code may call; see interpreter/services.ts. */
 export type Service =
 	/** (leaf in EAX, subleaf in ECX) -> registers. */
 	| "cpuid"
-	/** Time-stamp counter to EDX:EAX. */
-	| "rdtsc"
 	/** x87 operation `index` with operand (linear address or ST index): returns 0 or an exception vector. */
 	| "x87"
 	/** Random number to the mailbox: 1 when there is one. */
 	| "random"
-	/** Anything else that is rare, by number; see the service's own file. */
-	| "rare";
+	/** Anything else that is rare, by number; see interpreter/rare.ts. */
+	| "rare"
+	/** Exact but slow SIMD operations (directed rounding, unmasked exceptions), by number. */
+	| "simd";
 
 export interface Context {
 	readonly f: FunctionBuilder;
@@ -60,8 +61,13 @@ export interface Context {
 	store(bits: number, address: I64, value: I64): void;
 	loadVector(address: I64): V128;
 	storeVector(address: I64, value: V128): void;
+	/** Linear address of the byte at a virtual address, for bulk work that stays inside its page. */
+	linear(address: I64, access: "r" | "w"): I32;
 	/** Makes sure that `bits` bits at an address can be written (first of several writes that must all happen or none). */
 	checkWrite(bits: number, address: I64): void;
+
+	/** Both immediates of ENTER or of a far pointer: the first in the lower, the second in the upper 32 bits. */
+	immediatePair(): I64;
 
 	/** General register by number, zero-extended from `bits` (default 64). */
 	gpr(register: number, bits?: number): I64;
@@ -99,6 +105,10 @@ export interface Context {
 	raise(vector: number, errorCode?: I32): void;
 	/** {@link raise} with a vector computed at run time. */
 	raiseVector(vector: I32): void;
+	/** Ends the instruction with the exception that a service has put into the context block. */
+	faulted(): void;
+	/** Ends the run after this instruction with RIP as a service has set it. */
+	transferred(reason: Exit): void;
 	/** Ends the run after this instruction, RIP behind it, with the reason and registers.vector. */
 	exit(reason: Exit, vector?: I32): void;
 	/** Lets the same instruction execute again (a repeated string instruction between two portions). */

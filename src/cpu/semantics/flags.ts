@@ -2,7 +2,7 @@
  * The arithmetic flags, emitted. Two words hold them (flag-words.ts draws them): the sign-extended result and a vector of carries whose top
  * bits are CF and CF xor OF whatever the operand size, so that each condition is computed in one way.
  */
-import { i32, i64, type I32, type I64 } from "../wasm/expression.ts";
+import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 
 const CARRY_TOP = i64.const(-0x4000_0000_0000_0000n); // bits 63 and 62
@@ -42,9 +42,7 @@ function carryWord(vector: I64, bits: number): I64 {
 
 /** Carries out of each bit of left + right (+ carry): where both are 1, or one is and the sum's bit is 0. */
 function carries(c: Context, left: I64, right: I64, sum: I64): I64 {
-	return c.f.let(
-		i64.or(i64.and(left, right), i64.and(i64.or(left, right), i64.xor(sum, i64.const(-1)))),
-	);
+	return c.f.let(i64.or(i64.and(left, right), i64.and(i64.or(left, right), i64.xor(sum, i64.const(-1)))));
 }
 
 /** Borrows of left - right (- borrow). */
@@ -100,10 +98,7 @@ export function setCarryFlag(c: Context, carry: I64): void {
 const FLAG = { CF: 0x1, PF: 0x4, AF: 0x10, ZF: 0x40, SF: 0x80, OF: 0x800 } as const;
 
 function parity(c: Context): I32 {
-	const byte = i32.and(
-		i32.wrap(i64.xor(c.flagResult(), i64.shr_u(c.flagCarry(), i64.const(8)))),
-		i32.const(0xff),
-	);
+	const byte = i32.and(i32.wrap(i64.xor(c.flagResult(), i64.shr_u(c.flagCarry(), i64.const(8)))), i32.const(0xff));
 	return i32.eqz(i32.and(i32.popcnt(byte), i32.const(1)));
 }
 

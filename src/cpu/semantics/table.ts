@@ -194,9 +194,7 @@ function parseEncoding(name: string, encoding: string, options: FormOptions, sem
 	const hasModrm =
 		digit >= 0 ||
 		exactModrm >= 0 ||
-		operands.some((operand) =>
-			["modrmRegister", "modrmRm", "segment", "control", "debug"].includes(operand.kind),
-		);
+		operands.some((operand) => ["modrmRegister", "modrmRm", "segment", "control", "debug"].includes(operand.kind));
 	return {
 		...options,
 		id: table.length,

@@ -1,0 +1,265 @@
+/**
+ * Decoded instructions, kept per frame and mode. A frame with code has a code index: for each byte offset the number of the record
+ * decoded there, then the base of the records that it counts. Frames with code are never written through the TLB's fast path;
+ * {@link CodeCache.drop} is called before their bytes change.
+ *
+ *   arena:  | bank 0 (records) | bank 1 | ...  ->        <- ... | code index | code index |
+ */
+import { decode, newDecoded } from "./decode/decoder.ts";
+import { CODE_INDEX_BASE } from "./interpreter/module.ts";
+import * as record from "./interpreter/record.ts";
+import type { Variants } from "./interpreter/variants.ts";
+import * as layout from "./layout.ts";
+import type { Memory } from "./memory.ts";
+import { Access, Vector } from "./processor.ts";
+
+const BANK_SIZE = 65536 * record.RECORD_SIZE;
+const CODE_INDEX_SIZE = CODE_INDEX_BASE + 64;
+/** Longest run of records in one block. */
+const BLOCK_LIMIT = 64;
+/** Room for a block: a crossing takes two records, and the last names where to go on. */
+const BLOCK_ROOM = BLOCK_LIMIT + 3;
+
+interface CodePage {
+	readonly mfn: number;
+	/** Linear address of the code index. */
+	readonly index: number;
+	/** Records decoded from this frame: start and end addresses, in turn. */
+	ranges: number[];
+	bank: number;
+}
+
+export interface CodeTranslator {
+	/** Linear address of a byte of code, or 0 with the exception in the context block. */
+	translate(low: number, high: number, access: number, space: number): number;
+	protectFrame(mfn: number): void;
+	flushSpace(space: number): void;
+}
+
+export class CodeCache {
+	private readonly decoded = newDecoded();
+	private readonly crossingBytes = new Uint8Array(32);
+	/** Code pages by frame: in 64-bit mode and in compatibility mode. */
+	private readonly pages: [Map<number, CodePage>, Map<number, CodePage>] = [new Map(), new Map()];
+	/** Frames in which an instruction ends, to those in which it began. */
+	private readonly crossers = new Map<number, Set<number>>();
+	private bank = layout.CODE_ARENA;
+	private bankUsed = 1;
+	private indexTop = layout.CODE_ARENA_END;
+	mmu!: CodeTranslator;
+
+	constructor(
+		private readonly memory: Memory,
+		private readonly variants: Variants,
+	) {}
+
+	/** The record of the instruction at RIP; 0 where it cannot be fetched (the exception is in the context block). */
+	decodeAtRip(): number {
+		const { memory } = this;
+		const low = memory.u32(layout.STATE + layout.RIP);
+		const high = memory.u32(layout.STATE + layout.RIP + 4);
+		const space = memory.u32(layout.CURRENT_SPACE);
+		const longMode = memory.u8(layout.STATE + layout.LONG_MODE) !== 0;
+		const linear = this.mmu.translate(low, high, Access.execute, space);
+		if (linear === 0) return 0;
+		const mfn = memory.frameAt(linear);
+		if (this.bankUsed + BLOCK_ROOM > 65536 && this.bank + 2 * BANK_SIZE > this.indexTop - CODE_INDEX_SIZE) this.reset();
+		const page = this.pageFor(mfn, longMode);
+		const entry =
+			layout.TLB + space * layout.TLB_SIZE + ((low >>> 12) & (layout.TLB_ENTRIES - 1)) * layout.TLB_ENTRY_SIZE;
+		memory.setU32(entry + layout.TLB_EXECUTE, (low & -layout.PAGE_SIZE) >>> 0);
+		memory.setU32(entry + layout.TLB_EXECUTE + 4, high);
+		memory.setU32(entry + layout.TLB_CODE, page.index);
+		const offset = low & (layout.PAGE_SIZE - 1);
+		const number = memory.u16(page.index + offset * 2);
+		if (number !== 0) return page.bank + number * record.RECORD_SIZE;
+		return this.decodeBlock(page, offset, low, high, space, longMode);
+	}
+
+	private decodeBlock(
+		page: CodePage,
+		start: number,
+		low: number,
+		high: number,
+		space: number,
+		longMode: boolean,
+	): number {
+		const { memory, decoded } = this;
+		this.reserve(page);
+		this.markCode(page.mfn);
+		const frame = memory.frame(page.mfn);
+		const first = this.bank + this.bankUsed * record.RECORD_SIZE;
+		let at = first;
+		let offset = start;
+		const finish = (): number => {
+			this.bankUsed = (at - this.bank) / record.RECORD_SIZE;
+			page.ranges.push(first, at);
+			return first;
+		};
+		for (let count = 0; count < BLOCK_LIMIT; count++) {
+			const known = offset < layout.PAGE_SIZE ? memory.u16(page.index + offset * 2) : 0;
+			if (offset >= layout.PAGE_SIZE || known !== 0) {
+				record.writeLookup(memory, at, offset);
+				memory.setU32(at + record.LINK, known === 0 ? 0 : page.bank + known * record.RECORD_SIZE);
+				at += record.RECORD_SIZE;
+				return finish();
+			}
+			const instruction = at;
+			if (!decode(memory.bytes, frame + offset, frame + layout.PAGE_SIZE, longMode, decoded)) {
+				const next = this.nextPage(low, high, space);
+				if (next === 0) {
+					// Only the instruction that is about to execute may fault.
+					if (count === 0) return 0;
+					record.writeLookup(memory, at, offset);
+					memory.setU32(at + record.LINK, 0);
+					at += record.RECORD_SIZE;
+					return finish();
+				}
+				this.decodeCrossing(frame, offset, next, longMode);
+				const nextFrame = memory.frameAt(next);
+				this.noteCrossing(page.mfn, nextFrame);
+				memory.setU16(at + record.KIND, record.KIND_CROSSING);
+				memory.setU16(at + record.OFFSET, offset);
+				memory.setU32(at + record.IMMEDIATE, nextFrame);
+				at += record.RECORD_SIZE;
+			}
+			memory.setU16(page.index + offset * 2, (instruction - page.bank) / record.RECORD_SIZE);
+			const { form } = decoded;
+			if (form === undefined) {
+				record.writeLookup(memory, at, offset);
+				memory.setU16(at + record.KIND, record.KIND_UNDEFINED);
+				memory.setU32(at + record.IMMEDIATE, decoded.length > 15 ? Vector.generalProtection : Vector.invalidOpcode);
+				at += record.RECORD_SIZE;
+				return finish();
+			}
+			record.writeRecord(memory, at, this.variants.kindOf(decoded, longMode), offset, decoded);
+			at += record.RECORD_SIZE;
+			if (form.ends === true) return finish();
+			offset += decoded.length;
+		}
+		record.writeLookup(memory, at, offset);
+		memory.setU32(at + record.LINK, 0);
+		at += record.RECORD_SIZE;
+		return finish();
+	}
+
+	/** Linear address of the next page's first byte, or 0. */
+	private nextPage(low: number, high: number, space: number): number {
+		const nextLow = ((low & -layout.PAGE_SIZE) + layout.PAGE_SIZE) >>> 0;
+		return this.mmu.translate(nextLow, nextLow === 0 ? (high + 1) >>> 0 : high, Access.execute, space);
+	}
+
+	private decodeCrossing(frame: number, offset: number, next: number, longMode: boolean): void {
+		const { memory, crossingBytes } = this;
+		const head = layout.PAGE_SIZE - offset;
+		for (let index = 0; index < 16; index++) {
+			crossingBytes[index] = memory.u8(index < head ? frame + offset + index : next + index - head);
+		}
+		decode(crossingBytes, 0, 32, longMode, this.decoded);
+	}
+
+	/** Whether the page after the current one still has the frame that a crossing record expects. */
+	crossingValid(at: number): number {
+		const { memory } = this;
+		const low = memory.u32(layout.STATE + layout.SLOT_PAGE * 8);
+		const high = memory.u32(layout.STATE + layout.SLOT_PAGE * 8 + 4);
+		const next = this.nextPage(low, high, memory.u32(layout.CURRENT_SPACE));
+		return next !== 0 && memory.frameAt(next) === memory.u32(at + record.IMMEDIATE) ? 1 : 0;
+	}
+
+	private noteCrossing(from: number, to: number): void {
+		this.markCode(to);
+		const known = this.crossers.get(to);
+		if (known === undefined) this.crossers.set(to, new Set([from]));
+		else known.add(from);
+	}
+
+	private markCode(mfn: number): void {
+		const { memory } = this;
+		const flags = memory.u8(layout.FRAME_FLAGS + mfn);
+		if ((flags & layout.FRAME_HAS_CODE) !== 0) return;
+		memory.setU8(layout.FRAME_FLAGS + mfn, flags | layout.FRAME_HAS_CODE);
+		this.mmu.protectFrame(mfn);
+	}
+
+	private pageFor(mfn: number, longMode: boolean): CodePage {
+		const pages = this.pages[longMode ? 0 : 1];
+		let page = pages.get(mfn);
+		if (page === undefined) {
+			if (this.indexTop - CODE_INDEX_SIZE < this.bank + BANK_SIZE) this.reset();
+			this.indexTop -= CODE_INDEX_SIZE;
+			const index = this.indexTop;
+			this.memory.fill(index, CODE_INDEX_SIZE, 0);
+			this.memory.setU32(index + CODE_INDEX_BASE, this.bank);
+			page = { mfn, index, ranges: [], bank: this.bank };
+			pages.set(mfn, page);
+		}
+		return page;
+	}
+
+	/** Makes room for a block of the page's records in its bank, moving the page to a new bank where its own is full. */
+	private reserve(page: CodePage): void {
+		if (this.bankUsed + BLOCK_ROOM > 65536) {
+			if (this.bank + 2 * BANK_SIZE > this.indexTop) {
+				throw new RangeError("decoded instructions fill their arena");
+			}
+			this.bank += BANK_SIZE;
+			this.bankUsed = 1;
+		}
+		if (page.bank !== this.bank) {
+			this.invalidate(page);
+			page.bank = this.bank;
+			this.memory.setU32(page.index + CODE_INDEX_BASE, this.bank);
+		}
+	}
+
+	/** Forgets what was decoded from a frame; to be called before its bytes change. */
+	drop(mfn: number): void {
+		const { memory } = this;
+		const flags = memory.u8(layout.FRAME_FLAGS + mfn);
+		if ((flags & layout.FRAME_HAS_CODE) === 0) return;
+		memory.setU8(layout.FRAME_FLAGS + mfn, flags & ~layout.FRAME_HAS_CODE);
+		for (const pages of this.pages) {
+			const page = pages.get(mfn);
+			if (page !== undefined) this.invalidate(page);
+		}
+		const crossers = this.crossers.get(mfn);
+		if (crossers !== undefined) {
+			this.crossers.delete(mfn);
+			for (const from of crossers) this.drop(from);
+		}
+	}
+
+	/** Turns every record of a page into a look-up of its own address: the one being executed may be among them. */
+	private invalidate(page: CodePage): void {
+		const { memory } = this;
+		const { ranges } = page;
+		for (let range = 0; range < ranges.length; range += 2) {
+			for (let at = ranges[range]!; at < ranges[range + 1]!; at += record.RECORD_SIZE) {
+				memory.setU16(at + record.KIND, record.KIND_LOOKUP);
+				memory.setU32(at + record.LINK, 0);
+			}
+		}
+		page.ranges = [];
+		memory.fill(page.index, CODE_INDEX_BASE, 0);
+	}
+
+	/** Forgets everything: the arena is full. Called only between blocks. */
+	private reset(): void {
+		const { memory } = this;
+		for (const pages of this.pages) {
+			for (const mfn of pages.keys()) {
+				memory.setU8(layout.FRAME_FLAGS + mfn, memory.u8(layout.FRAME_FLAGS + mfn) & ~layout.FRAME_HAS_CODE);
+			}
+			pages.clear();
+		}
+		for (const mfn of this.crossers.keys()) {
+			memory.setU8(layout.FRAME_FLAGS + mfn, memory.u8(layout.FRAME_FLAGS + mfn) & ~layout.FRAME_HAS_CODE);
+		}
+		this.crossers.clear();
+		this.bank = layout.CODE_ARENA;
+		this.bankUsed = 1;
+		this.indexTop = layout.CODE_ARENA_END;
+		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.mmu.flushSpace(space);
+	}
+}

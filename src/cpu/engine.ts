@@ -1,0 +1,303 @@
+/**
+ * The processor: puts the MMU, the code cache and the interpreter together behind {@link Processor}.
+ */
+import { CodeCache } from "./code-cache.ts";
+import { HOT_VARIANTS } from "./interpreter/hot.ts";
+import { emitMain, MARGIN } from "./interpreter/module.ts";
+import { RareInstructions } from "./interpreter/rare.ts";
+import { keyOfName, variantOf } from "./interpreter/record.ts";
+import { Variants } from "./interpreter/variants.ts";
+import * as layout from "./layout.ts";
+import type { Memory } from "./memory.ts";
+import { type Access, type Environment, Exit, type Processor, Vector } from "./processor.ts";
+import { Flag, Gpr, Registers } from "./registers.ts";
+import { forms } from "./semantics/index.ts";
+import { simdService } from "./simd/service.ts";
+
+/** The exports of the main module. */
+interface MainExports {
+	run(fuel: number): number;
+	step(): number;
+	translate(low: number, high: number, access: number, space: number): number;
+	flushPage(low: number, high: number): void;
+	flushSpace(space: number): void;
+	protectFrame(mfn: number): void;
+}
+
+const TWO_32 = 2 ** 32;
+
+export interface ProcessorStatistics {
+	instructions: number;
+	tlbMisses: number;
+	/** Variants of instructions that were compiled, and the milliseconds it took. */
+	variants: number;
+	compileTime: number;
+}
+
+export class Engine implements Processor {
+	private readonly main: MainExports;
+	private readonly variants: Variants;
+	private readonly code: CodeCache;
+	private readonly rare: RareInstructions;
+	private readonly contexts: Registers[] = [];
+	private current = 0;
+	/** Mode of the execute entries in each TLB context: 1 long mode, 0 compatibility. */
+	private readonly spaceMode = new Uint8Array(layout.TLB_CONTEXTS).fill(1);
+	private instructions = 0;
+	interruptLength = 0;
+
+	constructor(
+		readonly memory: Memory,
+		private readonly environment: Environment,
+	) {
+		const table = new WebAssembly.Table({ element: "anyfunc", initial: 64 });
+		const memoryPages = memory.wasm.buffer.byteLength / 65536;
+		this.rare = new RareInstructions(memory, environment, (low, high, access) =>
+			this.translateHalves(low, high, access),
+		);
+		const service = {
+			cpuid: () => this.cpuid(),
+			x87: (operation: number, operand: number) => this.rare.x87(operation, operand),
+			random: (bits: number, seed: number) => this.rare.random(bits, seed),
+			rare: (operation: number, operand: number) => this.rare.execute(operation, operand),
+			simd: (operation: number, control: number) => simdService(memory, operation, control),
+		};
+		const hot = HOT_VARIANTS.map((name) => keyOfName(name, forms)).filter((key) => key !== undefined);
+		const module = new WebAssembly.Module(
+			emitMain(
+				hot.map((key) => variantOf(key, forms)),
+				memoryPages,
+			),
+		);
+		const instance = new WebAssembly.Instance(module, {
+			engine: {
+				memory: memory.wasm,
+				table,
+				codeWritten: (mfn: number) => this.code.drop(mfn),
+				decode: () => this.code.decodeAtRip(),
+				crossingValid: (at: number) => this.code.crossingValid(at),
+			},
+			service,
+		});
+		this.main = instance.exports as unknown as MainExports;
+		this.variants = new Variants(
+			hot,
+			table,
+			{ engine: { memory: memory.wasm, ...instance.exports }, service },
+			memoryPages,
+		);
+		this.code = new CodeCache(memory, this.variants);
+		this.code.mmu = this.main;
+		memory.setU32(layout.FRAME_COUNT, memory.frames);
+		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
+			memory.fill(layout.TLB + space * layout.TLB_SIZE, layout.TLB_SIZE, layout.NO_PAGE);
+		}
+		for (let index = 0; index < layout.CONTEXT_COUNT; index++) {
+			const base = index === 0 ? layout.STATE : layout.CONTEXTS + index * layout.CONTEXT_SIZE;
+			resetContext(memory, base);
+			this.contexts.push(new Registers(memory, base));
+		}
+	}
+
+	get executed(): number {
+		return this.instructions;
+	}
+
+	get statistics(): ProcessorStatistics {
+		return {
+			instructions: this.instructions,
+			tlbMisses: this.memory.u64(layout.TLB_MISSES),
+			variants: this.variants.compiled,
+			compileTime: this.variants.compileTime,
+		};
+	}
+
+	/** Names of all variants that have been decoded, for the choice of the hot ones. */
+	variantKeys(): number[] {
+		return this.variants.keys();
+	}
+
+	run(fuel: number): Exit {
+		const { memory } = this;
+		this.enter();
+		let left = fuel;
+		for (;;) {
+			if (this.mustStep() || left < MARGIN) {
+				if (left <= 0) return Exit.fuel;
+				const exit = this.singleStep();
+				if (exit !== Exit.exception) {
+					left--;
+					this.instructions++;
+				}
+				if (exit === undefined) {
+					if (this.trapAfterStep) return Exit.exception;
+					continue;
+				}
+				const reason = this.finish(exit);
+				if (reason !== undefined) return reason;
+				continue;
+			}
+			const before = left;
+			left = this.main.run(left);
+			this.instructions += before - left;
+			const reason = this.finish(memory.u32(layout.EXIT_REASON) as Exit);
+			if (reason !== undefined && reason !== Exit.fuel) return reason;
+		}
+	}
+
+	/** Handles the exits that are the processor's own; undefined lets the run go on. */
+	private finish(exit: Exit): Exit | undefined {
+		switch (exit) {
+			case Exit.timeStamp: {
+				const ticks = this.environment.readTsc();
+				const registers = this.contexts[this.current]!;
+				registers.setHalves(Gpr.rax, ticks % TWO_32, 0);
+				registers.setHalves(Gpr.rdx, Math.floor(ticks / TWO_32), 0);
+				return undefined;
+			}
+			case Exit.modeChange:
+				this.enter();
+				return undefined;
+			case Exit.softwareInterrupt:
+				this.interruptLength = this.memory.u32(layout.EXIT_LENGTH);
+				return exit;
+			case Exit.exception:
+				this.refineException();
+				return exit;
+			default:
+				return exit;
+		}
+	}
+
+	/** A non-canonical address reached through the stack segment is #SS, not #GP (SDM volume 1, 3.3.7.1). */
+	private refineException(): void {
+		// The MMU reports #GP(0) for both; telling them apart needs the instruction, which the rare path decodes.
+		if (this.memory.u32(layout.STATE + layout.VECTOR) === Vector.generalProtection) this.rare.refineCanonical();
+	}
+
+	private trapAfterStep = false;
+
+	private mustStep(): boolean {
+		const { memory } = this;
+		return (
+			(memory.u32(layout.STATE + layout.FLAGS_OTHER) & Flag.TF) !== 0 ||
+			(memory.u32(layout.STATE + layout.DEBUG_REGISTERS + 40) & 0xff) !== 0
+		);
+	}
+
+	/** One instruction: undefined when the next may follow. */
+	private singleStep(): Exit | undefined {
+		const { memory } = this;
+		this.trapAfterStep = false;
+		const trap = (memory.u32(layout.STATE + layout.FLAGS_OTHER) & Flag.TF) !== 0;
+		const breakpoints = memory.u32(layout.STATE + layout.DEBUG_REGISTERS + 40) & 0xff;
+		if (breakpoints !== 0 && this.rare.instructionBreakpoint()) return Exit.exception;
+		this.rare.watch(breakpoints);
+		const goesOn = this.main.step();
+		const exit = goesOn === 1 ? undefined : (memory.u32(layout.EXIT_REASON) as Exit);
+		if (exit === Exit.exception) return exit;
+		if (this.rare.singleStepped(trap, breakpoints)) {
+			if (exit === undefined || exit === Exit.modeChange) {
+				this.trapAfterStep = true;
+				return undefined;
+			}
+		}
+		return exit;
+	}
+
+	/** Points the fast paths at the running address space. */
+	private enter(): void {
+		const { memory } = this;
+		const space = memory.u8(layout.STATE + layout.ADDRESS_SPACE);
+		memory.setU32(layout.CURRENT_SPACE, space);
+		memory.setU32(layout.CURRENT_TLB, layout.TLB + space * layout.TLB_SIZE);
+		const mode = memory.u8(layout.STATE + layout.LONG_MODE);
+		if (this.spaceMode[space] !== mode) {
+			// Execute entries point at decoded code of one mode.
+			this.main.flushSpace(space);
+			this.spaceMode[space] = mode;
+		}
+	}
+
+	private cpuid(): number {
+		const registers = this.contexts[this.current]!;
+		const answer = this.environment.cpuid(registers.low(Gpr.rax), registers.low(Gpr.rcx));
+		registers.setHalves(Gpr.rax, answer.eax, 0);
+		registers.setHalves(Gpr.rbx, answer.ebx, 0);
+		registers.setHalves(Gpr.rcx, answer.ecx, 0);
+		registers.setHalves(Gpr.rdx, answer.edx, 0);
+		return 0;
+	}
+
+	context(index: number): Registers {
+		return this.contexts[index]!;
+	}
+
+	switchContext(index: number): void {
+		if (index === this.current) return;
+		const { memory } = this;
+		const from = this.contexts[this.current]!;
+		const to = this.contexts[index]!;
+		const slot = layout.CONTEXTS + this.current * layout.CONTEXT_SIZE;
+		memory.copy(slot, layout.STATE, layout.CONTEXT_SIZE);
+		from.base = slot;
+		memory.copy(layout.STATE, to.base, layout.CONTEXT_SIZE);
+		to.base = layout.STATE;
+		this.current = index;
+		this.flushAll();
+	}
+
+	setRoot(addressSpace: number, mfn: number): void {
+		this.memory.setU32(layout.ROOTS + addressSpace * 4, this.memory.frame(mfn));
+	}
+
+	flushAll(): void {
+		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.main.flushSpace(space);
+	}
+
+	flushPage(virtualAddress: number): void {
+		this.main.flushPage(virtualAddress >>> 0, Math.floor(virtualAddress / TWO_32) | 0);
+	}
+
+	translate(virtualAddress: number, access: Access, addressSpace: number): number {
+		const linear = this.main.translate(
+			virtualAddress >>> 0,
+			Math.floor(virtualAddress / TWO_32) | 0,
+			access,
+			addressSpace,
+		);
+		return linear === 0 ? -1 : linear >>> 0;
+	}
+
+	/** Translation in the running address space; 0 for a fault, with the exception in the context block. */
+	private translateHalves(low: number, high: number, access: Access): number {
+		return this.main.translate(low, high, access, this.memory.u32(layout.CURRENT_SPACE)) >>> 0;
+	}
+
+	codeChanged(mfn: number): void {
+		if ((this.memory.u8(layout.FRAME_FLAGS + mfn) & layout.FRAME_HAS_CODE) !== 0) this.code.drop(mfn);
+	}
+}
+
+/** State after reset as far as it matters to an environment that sets its own: floating point initialised, flags clear. */
+function resetContext(memory: Memory, base: number): void {
+	memory.fill(base, layout.CONTEXT_SIZE, 0);
+	memory.setU32(base + layout.FLAGS_OTHER, 2);
+	memory.setU32(base + layout.FLAG_RESULT, 1);
+	memory.setU32(base + layout.FLAG_CARRY, 0x100 ^ 0x100);
+	memory.setU8(base + layout.LONG_MODE, 1);
+	memory.setU8(base + layout.CPL, 3);
+	memory.setU32(base + layout.MXCSR, 0x1f80);
+	memory.setU16(base + layout.X87_CONTROL, 0x37f);
+	memory.setU64(base + layout.CR0, 0x8005_0033);
+	memory.setU64(base + layout.CR4, 0x0000_0660);
+	memory.setU64(base + layout.EFER, 0xd01);
+	memory.setU64(base + layout.XCR0, 3);
+	memory.setU64(base + layout.DEBUG_REGISTERS + 32, 0xffff_0ff0);
+	memory.setU64(base + layout.DEBUG_REGISTERS + 40, 0x400);
+}
+
+/** Makes a processor over a memory. The environment's callbacks may be called from the first {@link Processor.run} on. */
+export function createProcessor(memory: Memory, environment: Environment): Engine {
+	return new Engine(memory, environment);
+}

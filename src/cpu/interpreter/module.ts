@@ -1,0 +1,350 @@
+/**
+ * Emits the engine's main WebAssembly module: the MMU's slow paths, the interpreter loop with the most frequent variants as cases of its switch,
+ * and the single-step loop. Every other variant is a function of its own in table 0, by kind; modules of variants are emitted here as well.
+ */
+import * as layout from "../layout.ts";
+import { tlbEntry } from "../mmu/inline.ts";
+import { emitMmu, type MmuFunctions } from "../mmu/walk.ts";
+import { Access, Exit } from "../processor.ts";
+import type { Service } from "../semantics/context.ts";
+import type { ValueType } from "../wasm/encoding.ts";
+import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
+import { ModuleBuilder } from "../wasm/module.ts";
+import { InterpreterContext, operandsOf, type ServiceFunctions } from "./context.ts";
+import * as record from "./record.ts";
+
+/** What a variant's function returns. */
+const Outcome = { next: 0, jump: 1, fault: 2, exit: 3 } as const;
+
+/** Byte offsets behind the u16 code index of a frame (code-cache.ts): base of the records that the index counts. */
+export const CODE_INDEX_BASE = 8192;
+
+/** The fast loop leaves this many instructions to the exact single-step loop; no block is longer. */
+export const MARGIN = 96;
+
+const SERVICES: readonly Service[] = ["cpuid", "x87", "random", "rare", "simd"];
+
+/** Exported by the main module to the modules of variants. */
+const SHARED = ["slowRead", "slowStore", "slowModify", "commitCrossing"] as const;
+
+const zero = i32.const(0);
+
+function importServices(module: ModuleBuilder): ServiceFunctions {
+	const services: Partial<Record<Service, FunctionReference>> = {};
+	for (const name of SERVICES) services[name] = module.import("service", name, ["i32", "i32"], "i32");
+	return services as ServiceFunctions;
+}
+
+/** Emits a variant's code at the builder's place; `ending` says how it leaves. */
+function emitFunctionBody(
+	f: FunctionBuilder,
+	variant: record.Variant,
+	mmu: MmuFunctions,
+	services: ServiceFunctions,
+): void {
+	const ip = f.parameter(0, "i32");
+	const tlb = f.let(i32.load(i32.const(layout.CURRENT_TLB)));
+	const leave = (outcome: number) => (): void => f.return(i32.const(outcome));
+	const context = new InterpreterContext(f, variant, ip, tlb, mmu, services, {
+		fault: leave(Outcome.fault),
+		jump: leave(Outcome.jump),
+		again: leave(Outcome.jump),
+		exit: leave(Outcome.exit),
+		branch: leave(Outcome.jump),
+	});
+	variant.form.semantics(context, ...operandsOf(variant));
+	f.return(i32.const(Outcome.next));
+}
+
+/** A module with the functions of some variants, exported as "0", "1", ... */
+export function emitVariants(variants: readonly record.Variant[], memoryPages: number): Uint8Array<ArrayBuffer> {
+	const module = new ModuleBuilder();
+	module.importMemory("engine", "memory", memoryPages, memoryPages);
+	const services = importServices(module);
+	const imported = (name: string, parameters: readonly ValueType[], result: ValueType | undefined) =>
+		module.import("engine", name, parameters, result);
+	const slow = Object.fromEntries(
+		SHARED.map((name) => [
+			name,
+			name === "commitCrossing" ? imported(name, [], undefined) : imported(name, ["i64", "i32"], "i32"),
+		]),
+	) as unknown as MmuFunctions;
+	for (const [index, variant] of variants.entries()) {
+		const reference = module.function(variant.form.name, ["i32"], "i32", (f) =>
+			emitFunctionBody(f, variant, slow, services),
+		);
+		module.export(String(index), reference);
+	}
+	return module.finish();
+}
+
+/**
+ * The main module.
+ * @param hot variants that are cases of the loop's switch; variant i has kind KIND_FIRST + i.
+ */
+export function emitMain(hot: readonly record.Variant[], memoryPages: number): Uint8Array<ArrayBuffer> {
+	const module = new ModuleBuilder();
+	module.importMemory("engine", "memory", memoryPages, memoryPages);
+	module.importTable("engine", "table", 0);
+	const services = importServices(module);
+	const codeWritten = module.import("engine", "codeWritten", ["i32"], undefined);
+	/** () -> record of the instruction at RIP, decoding it; 0 for a fetch fault (the exception is in the context block). */
+	const decode = module.import("engine", "decode", [], "i32");
+	/** (record of kind CROSSING) -> 1 where the next page still has the expected frame. */
+	const crossingValid = module.import("engine", "crossingValid", ["i32"], "i32");
+	const mmu = emitMmu(module, codeWritten);
+	const variantType = module.typeIndex(["i32"], "i32");
+
+	/** Record of the instruction at `rip` by its frame's code index, or 0. */
+	const decodedAt = (f: FunctionBuilder, codeIndex: I32, rip: I64): I32 => {
+		const index = f.let(codeIndex);
+		const offset = i32.shl(i32.and(i32.wrap(rip), i32.const(4095)), i32.const(1));
+		const number = f.let(i32.load16_u(i32.add(index, offset)));
+		const found = i32.add(i32.load(index, CODE_INDEX_BASE), i32.shl(number, i32.const(record.RECORD_SHIFT)));
+		return select(number, found, zero);
+	};
+
+	/** () -> record at RIP, or 0. Also sets SLOT_PAGE. */
+	const lookup = module.function("lookup", [], "i32", (f) => {
+		const rip = f.let(i64.load(i32.const(layout.STATE), layout.RIP));
+		const page = f.let(i64.and(rip, i64.const(-4096)));
+		const entry = f.let(tlbEntry(i32.load(i32.const(layout.CURRENT_TLB)), rip));
+		f.store64(i32.const(layout.STATE), page, layout.SLOT_PAGE * 8);
+		f.if(i64.eq(i64.load(entry, layout.TLB_EXECUTE), page), () => {
+			const found = f.let(decodedAt(f, i32.load(entry, layout.TLB_CODE), rip));
+			f.if(found, () => f.return(found));
+		});
+		f.return(f.callFor("i32", decode));
+	});
+
+	/** (record): the branch has been taken to RIP; remembers the target's record where it is on the same page and decoded. */
+	const linkTarget = module.function("linkTarget", ["i32"], undefined, (f) => {
+		const branch = f.parameter(0, "i32");
+		const rip = f.let(i64.load(i32.const(layout.STATE), layout.RIP));
+		const page = i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8);
+		f.if(i64.ne(i64.and(rip, i64.const(-4096)), page), () => f.return());
+		// A record whose instruction began in the page before must not be linked: its page is another.
+		f.if(i32.ge_u(i32.load16_u(branch, record.NEXT), i32.const(4096)), () => f.return());
+		// Not decoded yet: the link is made the next time.
+		const entry = f.let(tlbEntry(i32.load(i32.const(layout.CURRENT_TLB)), rip));
+		f.if(i64.ne(i64.load(entry, layout.TLB_EXECUTE), page), () => f.return());
+		f.store32(branch, decodedAt(f, i32.load(entry, layout.TLB_CODE), rip), record.LINK);
+	});
+
+	/** (record): the instruction at this record is to be decoded anew. */
+	const forget = module.function("forget", ["i32"], undefined, (f) => {
+		const rip = f.let(i64.load(i32.const(layout.STATE), layout.RIP));
+		const entry = f.let(tlbEntry(i32.load(i32.const(layout.CURRENT_TLB)), rip));
+		f.if(i64.eq(i64.load(entry, layout.TLB_EXECUTE), i64.and(rip, i64.const(-4096))), () => {
+			const offset = i32.shl(i32.and(i32.wrap(rip), i32.const(4095)), i32.const(1));
+			f.store16(i32.add(i32.load(entry, layout.TLB_CODE), offset), zero);
+		});
+	});
+
+	/** Sets RIP to the record's own address. */
+	const setRip = (f: FunctionBuilder, ip: I32): void =>
+		f.store64(
+			i32.const(layout.STATE),
+			i64.add(i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8), i64.load16_u(ip, record.OFFSET)),
+			layout.RIP,
+		);
+	/** The vector of an undefined or too long instruction is the record's immediate. */
+	const setUndefined = (f: FunctionBuilder, ip: I32): void => {
+		f.store32(i32.const(layout.STATE), i32.load(ip, record.IMMEDIATE), layout.VECTOR);
+		f.store32(i32.const(layout.STATE), zero, layout.ERROR_CODE);
+	};
+	const setExit = (f: FunctionBuilder, reason: number): void =>
+		f.store32(i32.const(layout.EXIT_REASON), i32.const(reason));
+	const callVariant = (f: FunctionBuilder, ip: I32, kind: I32): I32 => f.callIndirect("i32", variantType, kind, ip);
+
+	// run(fuel) -> instructions left. EXIT_REASON says why; with Exit.fuel fewer than MARGIN are left.
+	const run = module.function("run", ["i32"], "i32", (f) => {
+		const left = f.parameter(0, "i32");
+		const ip = f.local("i32");
+		const start = f.local("i32");
+		const outcome = f.local("i32");
+		const tlb = f.local("i32");
+		f.set(tlb, i32.load(i32.const(layout.CURRENT_TLB)));
+		const done = (): I32 => i32.shr_u(i32.sub(ip, start), i32.const(record.RECORD_SHIFT));
+		const book = (extra: number): void => f.set(left, i32.sub(i32.sub(left, done()), i32.const(extra)));
+		f.loop((dispatch) => {
+			f.if(i32.lt_s(left, i32.const(MARGIN)), () => {
+				setExit(f, Exit.fuel);
+				f.return(left);
+			});
+			f.set(ip, f.callFor("i32", lookup));
+			f.if(i32.eqz(ip), () => {
+				setExit(f, Exit.exception);
+				f.return(left);
+			});
+			f.set(start, ip);
+			f.block((fault) => {
+				f.loop((next) => {
+					const step = (): void => {
+						f.set(ip, i32.add(ip, i32.const(record.RECORD_SIZE)));
+						f.br(next);
+					};
+					const jump = (): void => {
+						book(1);
+						f.br(dispatch);
+					};
+					const exit = (): void => {
+						book(1);
+						f.return(left);
+					};
+					/** A relative branch: by its link where it has one. */
+					const branch = (): void => {
+						const link = f.let(i32.load(ip, record.LINK));
+						f.if(
+							link,
+							() => {
+								book(1);
+								f.set(ip, link);
+								f.set(start, link);
+								f.brIf(next, i32.ge_s(left, i32.const(MARGIN)));
+								setExit(f, Exit.fuel);
+								f.return(left);
+							},
+							() => {
+								book(1);
+								f.call(linkTarget, ip);
+								f.br(dispatch);
+							},
+						);
+					};
+					const cases: (() => void)[] = [
+						// KIND_LOOKUP
+						() => {
+							book(0);
+							f.set(start, i32.load(ip, record.LINK));
+							f.if(start, () => {
+								f.set(ip, start);
+								f.br(next);
+							});
+							setRip(f, ip);
+							f.br(dispatch);
+						},
+						// KIND_CROSSING: not an instruction of its own
+						() => {
+							f.set(start, i32.add(start, i32.const(record.RECORD_SIZE)));
+							f.if(f.callFor("i32", crossingValid, ip), step);
+							setRip(f, ip);
+							f.set(ip, i32.add(ip, i32.const(record.RECORD_SIZE)));
+							book(0);
+							f.call(forget, ip);
+							f.br(dispatch);
+						},
+						// KIND_UNDEFINED
+						() => {
+							setUndefined(f, ip);
+							f.br(fault);
+						},
+						...hot.map((variant) => () => {
+							const context = new InterpreterContext(f, variant, ip, tlb, mmu, services, {
+								fault: () => f.br(fault),
+								jump,
+								again: jump,
+								exit,
+								branch,
+							});
+							variant.form.semantics(context, ...operandsOf(variant));
+							step();
+						}),
+					];
+					f.switch(i32.load16_u(ip, record.KIND), cases, () => {
+						f.set(outcome, callVariant(f, ip, i32.load16_u(ip, record.KIND)));
+						f.if(i32.eqz(outcome), step);
+						f.brIf(fault, i32.eq(outcome, i32.const(Outcome.fault)));
+						book(1);
+						f.brIf(dispatch, i32.eq(outcome, i32.const(Outcome.jump)));
+						f.return(left);
+					});
+				});
+			});
+			// A fault: the instruction has not happened.
+			setRip(f, ip);
+			book(0);
+			setExit(f, Exit.exception);
+			f.return(left);
+		});
+	});
+
+	// step(): one instruction. Returns 1 when the run may go on, 0 when EXIT_REASON says why not.
+	const step = module.function("step", [], "i32", (f) => {
+		const ip = f.local("i32");
+		const kind = f.local("i32");
+		const outcome = f.local("i32");
+		const faulted = (): void => {
+			setExit(f, Exit.exception);
+			f.return(zero);
+		};
+		f.loop((again) => {
+			f.set(ip, f.callFor("i32", lookup));
+			f.if(i32.eqz(ip), faulted);
+			f.set(kind, i32.load16_u(ip));
+			f.if(i32.eq(kind, i32.const(record.KIND_LOOKUP)), () => {
+				setRip(f, ip);
+				f.br(again);
+			});
+			f.if(i32.eq(kind, i32.const(record.KIND_CROSSING)), () => {
+				f.if(i32.eqz(f.callFor("i32", crossingValid, ip)), () => {
+					f.call(forget, ip);
+					f.br(again);
+				});
+				f.set(ip, i32.add(ip, i32.const(record.RECORD_SIZE)));
+				f.set(kind, i32.load16_u(ip));
+			});
+			f.if(i32.eq(kind, i32.const(record.KIND_UNDEFINED)), () => {
+				setRip(f, ip);
+				setUndefined(f, ip);
+				faulted();
+			});
+			f.set(outcome, callVariant(f, ip, kind));
+			f.if(i32.eqz(outcome), () => {
+				f.store64(
+					i32.const(layout.STATE),
+					i64.add(i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8), i64.load16_u(ip, record.NEXT)),
+					layout.RIP,
+				);
+				f.return(i32.const(1));
+			});
+			f.if(i32.eq(outcome, i32.const(Outcome.fault)), () => {
+				setRip(f, ip);
+				faulted();
+			});
+			f.return(i32.eq(outcome, i32.const(Outcome.jump)));
+		});
+	});
+
+	/** (low, high, access, space) -> linear address or 0, for TypeScript. */
+	const translate = module.function("translate", ["i32", "i32", "i32", "i32"], "i32", (f) => {
+		const low = f.parameter(0, "i32");
+		const high = f.parameter(1, "i32");
+		const access = f.parameter(2, "i32");
+		const space = f.parameter(3, "i32");
+		const address = f.let(i64.or(i64.extend_i32_u(low), i64.shl(i64.extend_i32_u(high), i64.const(32))));
+		const entry = f.let(tlbEntry(i32.add(i32.const(layout.TLB), i32.mul(space, i32.const(layout.TLB_SIZE))), address));
+		const page = i64.and(address, i64.const(-4096));
+		const hit = (tag: number): void =>
+			f.if(i64.eq(i64.load(entry, tag), page), () => f.return(i32.add(low, i32.load(entry, layout.TLB_ADDEND))));
+		f.if(i32.eqz(access), () => hit(layout.TLB_READ));
+		f.if(i32.eq(access, i32.const(Access.write)), () => hit(layout.TLB_WRITE));
+		f.return(f.callFor("i32", mmu.fill, address, access, space));
+	});
+	const flushPage = module.function("flushPageHalves", ["i32", "i32"], undefined, (f) =>
+		f.call(
+			mmu.flushPage,
+			i64.or(i64.extend_i32_u(f.parameter(0, "i32")), i64.shl(i64.extend_i32_u(f.parameter(1, "i32")), i64.const(32))),
+		),
+	);
+
+	module.export("run", run);
+	module.export("step", step);
+	module.export("translate", translate);
+	module.export("flushPage", flushPage);
+	module.export("flushSpace", mmu.flushSpace);
+	module.export("protectFrame", mmu.protectFrame);
+	for (const name of SHARED) module.export(name, mmu[name]);
+	return module.finish();
+}

@@ -1,0 +1,425 @@
+/**
+ * Instructions that run in TypeScript because they are rare: segment loads and far transfers, descriptor queries, x87 and its state
+ * images, random numbers, and what single-stepping must look at. Operations work on the running context in linear memory.
+ *
+ * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
+ */
+import { decode, newDecoded } from "../decode/decoder.ts";
+import { executeX87 } from "../fpu/x87.ts";
+import * as layout from "../layout.ts";
+import type { Memory } from "../memory.ts";
+import { Access, type Environment, Vector } from "../processor.ts";
+import { ARITHMETIC_FLAGS, Flag, Gpr, Registers, Segment } from "../registers.ts";
+import { packFlags, unpackFlags } from "../semantics/flag-words.ts";
+import { type RareOperation, RareOutcome, rareOperations } from "./rare-operations.ts";
+import { stateImage } from "./state-image.ts";
+
+const STATE = layout.STATE;
+
+/** A segment descriptor's parts (SDM volume 3, 3.4.5). */
+interface Descriptor {
+	readonly base: number;
+	readonly limit: number;
+	readonly type: number;
+	/** Code or data, not system. */
+	readonly ordinary: boolean;
+	readonly dpl: number;
+	readonly present: boolean;
+	readonly longMode: boolean;
+	readonly big: boolean;
+	readonly access: number;
+}
+
+function parseDescriptor(low: number, high: number): Descriptor {
+	const granular = (high & 0x80_0000) !== 0;
+	const limit = (low & 0xffff) | (high & 0xf_0000);
+	return {
+		base: ((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff00_0000)) >>> 0,
+		limit: granular ? limit * 4096 + 4095 : limit,
+		type: (high >>> 8) & 15,
+		ordinary: (high & 0x1000) !== 0,
+		dpl: (high >>> 13) & 3,
+		present: (high & 0x8000) !== 0,
+		longMode: (high & 0x20_0000) !== 0,
+		big: (high & 0x40_0000) !== 0,
+		access: high & 0x00f0_ff00,
+	};
+}
+
+const CODE = 8;
+const CONFORMING = 4;
+/** Readable code or writable data. */
+const READABLE_OR_WRITABLE = 2;
+
+export class RareInstructions {
+	private readonly registers: Registers;
+	private randomState = 0x9e37_79b9;
+	private readonly handlers: Readonly<Record<RareOperation, (operand: number) => RareOutcome>>;
+
+	constructor(
+		private readonly memory: Memory,
+		private readonly environment: Environment,
+		private readonly translate: (low: number, high: number, access: Access) => number,
+	) {
+		this.registers = new Registers(memory, STATE);
+		this.handlers = {
+			loadSegment: (operand) => this.loadSegment(operand >>> 16, operand & 0xffff),
+			farTransfer: (operand) => this.farTransfer(operand & 0xffff),
+			returnFar: (operand) => this.returnFar(operand >>> 8, operand & 0xff),
+			interruptReturn: (bits) => this.interruptReturn(bits),
+			loadAccessRights: (selector) => this.queryDescriptor(selector, "access"),
+			loadSegmentLimit: (selector) => this.queryDescriptor(selector, "limit"),
+			verifyRead: (selector) => this.queryDescriptor(selector, "read"),
+			verifyWrite: (selector) => this.queryDescriptor(selector, "write"),
+			fxsave: (linear) => this.vectorOutcome(stateImage.fxsave(memory, STATE, linear)),
+			fxrstor: (linear) => this.vectorOutcome(stateImage.fxrstor(memory, STATE, linear)),
+			xsave: (linear) => this.vectorOutcome(stateImage.xsave(memory, STATE, linear)),
+			xrstor: (linear) => this.vectorOutcome(stateImage.xrstor(memory, STATE, linear)),
+		};
+	}
+
+	execute(operation: number, operand: number): number {
+		return this.handlers[rareOperations[operation]!](operand);
+	}
+
+	x87(operation: number, operand: number): number {
+		return executeX87(this.memory, STATE, operation, operand);
+	}
+
+	private fault(vector: number, errorCode = 0): RareOutcome {
+		this.memory.setU32(STATE + layout.VECTOR, vector);
+		this.memory.setU32(STATE + layout.ERROR_CODE, errorCode);
+		return RareOutcome.fault;
+	}
+
+	private vectorOutcome(vector: number): RareOutcome {
+		return vector === 0 ? RareOutcome.done : this.fault(vector);
+	}
+
+	private descriptor(selector: number): Descriptor | undefined {
+		const found = this.environment.descriptor(selector);
+		return found === undefined ? undefined : parseDescriptor(found.low, found.high);
+	}
+
+	// ---- segments ----
+
+	private loadSegment(segment: number, selector: number): RareOutcome {
+		const { registers } = this;
+		const cpl = registers.cpl;
+		const rpl = selector & 3;
+		if ((selector & ~3) === 0) {
+			// A null selector is no stack, except in 64-bit mode below privilege 3.
+			if (segment === Segment.cs) return this.fault(Vector.generalProtection);
+			if (segment === Segment.ss && (!registers.longMode || cpl === 3 || rpl !== cpl)) {
+				return this.fault(Vector.generalProtection);
+			}
+			registers.setSelector(segment, selector);
+			registers.setSegmentBase(segment, 0);
+			return RareOutcome.done;
+		}
+		const errorCode = selector & ~3;
+		const descriptor = this.descriptor(selector);
+		if (descriptor === undefined || !descriptor.ordinary) return this.fault(Vector.generalProtection, errorCode);
+		const isCode = (descriptor.type & CODE) !== 0;
+		if (segment === Segment.ss) {
+			const writableData = !isCode && (descriptor.type & READABLE_OR_WRITABLE) !== 0;
+			if (!writableData || descriptor.dpl !== cpl || rpl !== cpl)
+				return this.fault(Vector.generalProtection, errorCode);
+			if (!descriptor.present) return this.fault(Vector.stackSegment, errorCode);
+		} else {
+			if (isCode && (descriptor.type & READABLE_OR_WRITABLE) === 0) {
+				return this.fault(Vector.generalProtection, errorCode);
+			}
+			const conforming = isCode && (descriptor.type & CONFORMING) !== 0;
+			if (!conforming && (rpl > descriptor.dpl || cpl > descriptor.dpl)) {
+				return this.fault(Vector.generalProtection, errorCode);
+			}
+			if (!descriptor.present) return this.fault(Vector.segmentNotPresent, errorCode);
+		}
+		registers.setSelector(segment, selector);
+		registers.setSegmentBase(segment, descriptor.base);
+		return RareOutcome.done;
+	}
+
+	/** Checks a code segment for a transfer that stays at the current privilege; undefined after a fault. */
+	private codeSegment(selector: number): Descriptor | undefined {
+		const cpl = this.registers.cpl;
+		if ((selector & ~3) === 0) {
+			this.fault(Vector.generalProtection);
+			return undefined;
+		}
+		const descriptor = this.descriptor(selector);
+		const errorCode = selector & ~3;
+		const bad =
+			descriptor === undefined ||
+			!descriptor.ordinary ||
+			(descriptor.type & CODE) === 0 ||
+			(descriptor.longMode && descriptor.big) ||
+			((descriptor.type & CONFORMING) !== 0 ? descriptor.dpl > cpl : descriptor.dpl !== cpl || (selector & 3) > cpl);
+		if (bad) {
+			this.fault(Vector.generalProtection, errorCode);
+			return undefined;
+		}
+		if (!descriptor.present) {
+			this.fault(Vector.segmentNotPresent, errorCode);
+			return undefined;
+		}
+		return descriptor;
+	}
+
+	private enterCode(selector: number, descriptor: Descriptor): void {
+		const { registers } = this;
+		registers.setSelector(Segment.cs, (selector & ~3) | registers.cpl);
+		registers.setSegmentBase(Segment.cs, descriptor.longMode ? 0 : descriptor.base);
+		registers.longMode = descriptor.longMode;
+	}
+
+	/** JMP and CALL to another segment; the offset is in the mailbox, CALL's operand size in bits in the next word, 0 for JMP. */
+	private farTransfer(selector: number): RareOutcome {
+		const { memory, registers } = this;
+		const low = memory.u32(layout.MAILBOX);
+		const high = memory.u32(layout.MAILBOX + 4);
+		const callBits = memory.u32(layout.MAILBOX + 8);
+		const descriptor = this.codeSegment(selector);
+		if (descriptor === undefined) return RareOutcome.fault;
+		if (callBits !== 0) {
+			const bytes = callBits / 8;
+			const stack = registers.get(Gpr.rsp) - 2 * bytes;
+			const returnTo = registers.rip;
+			if (!this.writeStack(stack + bytes, bytes, registers.selector(Segment.cs))) return RareOutcome.fault;
+			if (!this.writeStack(stack, bytes, returnTo)) return RareOutcome.fault;
+			this.setStackPointer(stack);
+		}
+		this.enterCode(selector, descriptor);
+		memory.setU32(STATE + layout.RIP, low);
+		memory.setU32(STATE + layout.RIP + 4, descriptor.longMode ? high : 0);
+		return RareOutcome.transfer;
+	}
+
+	private setStackPointer(value: number): void {
+		this.registers.set(Gpr.rsp, this.registers.longMode ? value : value >>> 0);
+	}
+
+	/** RETF: pops the offset and the selector, then `release` bytes. */
+	private returnFar(release: number, bits: number): RareOutcome {
+		const { registers } = this;
+		const bytes = bits / 8;
+		const stack = registers.get(Gpr.rsp);
+		if (!this.readStack(stack, bytes, 0) || !this.readStack(stack + bytes, bytes, 1)) return RareOutcome.fault;
+		const selector = this.memory.u16(layout.MAILBOX + 8);
+		if ((selector & 3) < registers.cpl) return this.fault(Vector.generalProtection, selector & ~3);
+		const descriptor = this.codeSegment(selector);
+		if (descriptor === undefined) return RareOutcome.fault;
+		this.setStackPointer(stack + 2 * bytes + release);
+		this.enterCode(selector, descriptor);
+		this.memory.copy(STATE + layout.RIP, layout.MAILBOX, 8);
+		return RareOutcome.transfer;
+	}
+
+	/** IRET within a privilege level (SDM volume 2, IRET). 64-bit mode always restores the stack too. */
+	private interruptReturn(bits: number): RareOutcome {
+		const { memory, registers } = this;
+		const bytes = bits / 8;
+		const wasLong = registers.longMode;
+		const stack = registers.get(Gpr.rsp);
+		if ((registers.rflags & Flag.NT) !== 0) return this.fault(Vector.generalProtection);
+		const words = wasLong ? 5 : 3;
+		for (let index = 0; index < words; index++) {
+			if (!this.readStack(stack + index * bytes, bytes, index)) return RareOutcome.fault;
+		}
+		const word = (index: number): number => memory.u32(layout.MAILBOX + index * 8);
+		const selector = word(1) & 0xffff;
+		if ((selector & 3) !== registers.cpl) return this.fault(Vector.generalProtection, selector & ~3);
+		const descriptor = this.codeSegment(selector);
+		if (descriptor === undefined) return RareOutcome.fault;
+		const newStackPointer = memory.i64(layout.MAILBOX + 24);
+		const newRip = memory.i64(layout.MAILBOX);
+		const flags = word(2);
+		if (wasLong) {
+			const outcome = this.loadSegment(Segment.ss, word(4) & 0xffff);
+			if (outcome !== RareOutcome.done) return outcome;
+			registers.set(Gpr.rsp, newStackPointer);
+		} else this.setStackPointer(stack + 3 * bytes);
+		this.enterCode(selector, descriptor);
+		registers.rip = descriptor.longMode ? newRip : newRip >>> 0;
+		// Unprivileged: IF and IOPL stay (SDM volume 1, 3.4.3).
+		let changeable = ARITHMETIC_FLAGS | Flag.TF | Flag.DF | Flag.NT | Flag.AC | Flag.RF;
+		if (bits !== 16) changeable |= Flag.ID;
+		const old = registers.rflags;
+		if ((old & Flag.IOPL) >>> 12 >= registers.cpl) changeable |= Flag.IF;
+		registers.rflags = (old & ~changeable) | (flags & changeable);
+		return RareOutcome.transfer;
+	}
+
+	/** Reads a stack word to the mailbox. */
+	private readStack(address: number, bytes: number, index: number): boolean {
+		const { memory } = this;
+		const to = layout.MAILBOX + index * 8;
+		memory.setU32(to, 0);
+		memory.setU32(to + 4, 0);
+		for (let byte = 0; byte < bytes; byte++) {
+			const linear = this.stackByte(address + byte, Access.read);
+			if (linear === 0) return false;
+			memory.setU8(to + byte, memory.u8(linear));
+		}
+		return true;
+	}
+
+	private writeStack(address: number, bytes: number, value: number): boolean {
+		const { memory } = this;
+		memory.setU64(layout.MAILBOX + 16, value);
+		for (const write of [false, true]) {
+			for (let byte = 0; byte < bytes; byte++) {
+				const linear = this.stackByte(address + byte, Access.write);
+				if (linear === 0) return false;
+				if (write) memory.setU8(linear, memory.u8(layout.MAILBOX + 16 + byte));
+			}
+		}
+		return true;
+	}
+
+	private stackByte(address: number, access: Access): number {
+		const { registers } = this;
+		if (registers.longMode) return this.translate(address >>> 0, Math.floor(address / 2 ** 32) | 0, access);
+		return this.translate((address + registers.segmentBase(Segment.ss)) >>> 0, 0, access);
+	}
+
+	/** LAR, LSL, VERR, VERW: ZF says whether; the value goes to the mailbox. */
+	private queryDescriptor(selector: number, query: "access" | "limit" | "read" | "write"): RareOutcome {
+		const { memory, registers } = this;
+		const descriptor = (selector & 0xfffc) === 0 ? undefined : this.descriptor(selector);
+		let good = descriptor !== undefined;
+		if (descriptor !== undefined) {
+			const isCode = descriptor.ordinary && (descriptor.type & CODE) !== 0;
+			const conforming = isCode && (descriptor.type & CONFORMING) !== 0;
+			const visible = conforming || Math.max(registers.cpl, selector & 3) <= descriptor.dpl;
+			const rw = (descriptor.type & READABLE_OR_WRITABLE) !== 0;
+			if (query === "read") good = descriptor.ordinary && visible && (!isCode || rw);
+			else if (query === "write") good = descriptor.ordinary && visible && !isCode && rw;
+			else {
+				// System types that have a limit or access rights in long mode: LDT, TSS; LAR also call gates.
+				const system = query === "limit" ? [2, 9, 11] : [2, 9, 11, 12];
+				good = visible && (descriptor.ordinary || system.includes(descriptor.type));
+			}
+			if (good) memory.setU32(layout.MAILBOX, query === "limit" ? descriptor.limit : descriptor.access);
+		}
+		const flags = packFlags(memory, STATE);
+		unpackFlags(memory, STATE, good ? flags | Flag.ZF : flags & ~Flag.ZF);
+		return RareOutcome.done;
+	}
+
+	// ---- random numbers ----
+
+	/** The seed of RDRAND and RDSEED. */
+	seedRandom(seed: number): void {
+		this.randomState = seed >>> 0 || 1;
+	}
+
+	/** 64 random bits to the mailbox (xorshift32, twice); always has one. */
+	random(_bits: number, _unused: number): number {
+		for (let half = 0; half < 2; half++) {
+			let state = this.randomState;
+			state ^= state << 13;
+			state ^= state >>> 17;
+			state ^= state << 5;
+			this.randomState = state >>> 0;
+			this.memory.setU32(layout.MAILBOX + half * 4, Math.imul(state, 0x9e37_79b1) >>> 0);
+		}
+		return 1;
+	}
+
+	// ---- single step, breakpoints ----
+
+	private readonly decoded = newDecoded();
+	private watched = 0;
+
+	/** Decodes the instruction at RIP where it lies within its page. */
+	private decodeAtRip(): boolean {
+		const { memory } = this;
+		const linear = this.translate(memory.u32(STATE + layout.RIP), memory.u32(STATE + layout.RIP + 4), Access.execute);
+		if (linear === 0) return false;
+		const end = (linear & -layout.PAGE_SIZE) + layout.PAGE_SIZE;
+		return decode(memory.bytes, linear, end >>> 0, this.registers.longMode, this.decoded);
+	}
+
+	private effectiveAddress(): number {
+		const { memory, decoded } = this;
+		const slot = (index: number): number => memory.i64(STATE + index * 8);
+		const page = this.registers.rip - (memory.u32(STATE + layout.RIP) & (layout.PAGE_SIZE - 1));
+		const base =
+			decoded.base === layout.SLOT_PAGE
+				? page + (memory.u32(STATE + layout.RIP) & (layout.PAGE_SIZE - 1)) + decoded.length
+				: slot(decoded.base);
+		return base + slot(decoded.index) * 2 ** decoded.scale + decoded.displacement + slot(decoded.segment);
+	}
+
+	/** An instruction breakpoint at RIP: #DB before the instruction, unless RF is set. */
+	instructionBreakpoint(): boolean {
+		const { registers, memory } = this;
+		const flags = memory.u32(STATE + layout.FLAGS_OTHER);
+		if ((flags & Flag.RF) !== 0) {
+			memory.setU32(STATE + layout.FLAGS_OTHER, flags & ~Flag.RF);
+			return false;
+		}
+		const dr7 = registers.debug(5);
+		let hit = 0;
+		for (let index = 0; index < 4; index++) {
+			const enabled = (dr7 >>> (index * 2)) & 3;
+			if (enabled !== 0 && ((dr7 >>> (16 + index * 4)) & 3) === 0 && registers.debug(index) === registers.rip) {
+				hit |= 1 << index;
+			}
+		}
+		if (hit === 0) return false;
+		registers.setDebug(4, registers.debug(4) | hit);
+		this.fault(Vector.debug);
+		return true;
+	}
+
+	/** Notes which data breakpoints the instruction at RIP will touch. */
+	watch(breakpoints: number): void {
+		this.watched = 0;
+		if (breakpoints === 0 || !this.decodeAtRip()) return;
+		const { registers, decoded } = this;
+		const { form } = decoded;
+		if (form === undefined || !decoded.memory) return;
+		const operand = form.operands.find((candidate) => candidate.kind === "modrmRm");
+		const writes = operand !== undefined && operand.access !== "r";
+		const bits = typeof operand?.size === "number" ? operand.size : operand?.size === "v" ? decoded.operandSize : 32;
+		const address = this.effectiveAddress();
+		const dr7 = registers.debug(5);
+		for (let index = 0; index < 4; index++) {
+			const kind = (dr7 >>> (16 + index * 4)) & 3;
+			if (((dr7 >>> (index * 2)) & 3) === 0 || kind === 0 || (kind === 1 && !writes)) continue;
+			const length = [1, 2, 8, 4][(dr7 >>> (18 + index * 4)) & 3]!;
+			const start = registers.debug(index);
+			if (address < start + length && start < address + bits / 8) this.watched |= 1 << index;
+		}
+	}
+
+	/** After an instruction: whether a #DB trap is due, with DR6 saying why. */
+	singleStepped(trap: boolean, breakpoints: number): boolean {
+		const { registers } = this;
+		if (!trap && (breakpoints === 0 || this.watched === 0)) return false;
+		registers.setDebug(4, registers.debug(4) | this.watched | (trap ? 0x4000 : 0));
+		this.fault(Vector.debug);
+		return true;
+	}
+
+	/** Turns #GP(0) for a non-canonical address into #SS(0) where the access was through the stack segment. */
+	refineCanonical(): void {
+		const { memory } = this;
+		if (memory.u32(layout.NOT_CANONICAL) === 0) return;
+		memory.setU32(layout.NOT_CANONICAL, 0);
+		const { vector, errorCode } = this.registers;
+		if (this.decodeAtRip() && this.decoded.form !== undefined) {
+			const stack = STACK_INSTRUCTIONS.has(this.decoded.form.name);
+			if (stack || (this.decoded.memory && this.decoded.segmentRegister === Segment.ss)) {
+				this.fault(Vector.stackSegment);
+				return;
+			}
+		}
+		this.fault(vector, errorCode);
+	}
+}
+
+const STACK_INSTRUCTIONS = new Set(["push", "pop", "call", "ret", "enter", "leave", "pushf", "popf", "iret", "retf"]);

@@ -1,0 +1,182 @@
+/**
+ * The service behind emitted SIMD code: operations of SSE computed exactly on the operands in the mailbox, with MXCSR's exceptions.
+ * Emitted code comes here when MXCSR is not the usual one (all exceptions masked, round to nearest, no DAZ, no FTZ) and when a fast
+ * result is not finite, which is where invalid, divide-by-zero and overflow show.
+ *
+ * Deviation, by name: MXCSR.DE, MXCSR.UE and MXCSR.PE are recorded by operations that come here only. With the usual MXCSR these
+ * flags may stay clear where hardware sets them; IE, ZE and OE are exact always, and so is every flag with any exception unmasked.
+ */
+import { CR4, CRC32C_TABLE, MXCSR, STATE } from "../layout.ts";
+import type { Memory } from "../memory.ts";
+import { Vector } from "../processor.ts";
+import {
+	add,
+	comparisonExceptions,
+	convert,
+	divide,
+	extremum,
+	fromInteger,
+	type Lane,
+	multiply,
+	operand,
+	roundToIntegral,
+	squareRoot,
+	toInteger,
+} from "./exact.ts";
+import { DOUBLE, type Format, Mxcsr, SINGLE } from "./format.ts";
+import { LEFT, RESULT, RIGHT, SimdOperation } from "./operations.ts";
+import { compareStrings } from "./strings.ts";
+
+const BEFORE = Mxcsr.IE | Mxcsr.DE | Mxcsr.ZE;
+const CR4_OSXMMEXCPT = 0x400;
+
+function read(memory: Memory, address: number, bits: number, lane: number): bigint {
+	return bits === 32 ? BigInt(memory.u32(address + lane * 4)) : memory.big(address + lane * 8);
+}
+
+function write(memory: Memory, address: number, bits: number, lane: number, value: bigint): void {
+	if (bits === 32) memory.setU32(address + lane * 4, Number(value));
+	else memory.setBig(address + lane * 8, value);
+}
+
+const anyUnmasked = (mxcsr: number, exceptions: number): number => exceptions & ~(mxcsr >> Mxcsr.maskShift);
+
+/** Flags of all lanes to MXCSR. @returns the vector where one is unmasked; what can be told before computing goes first (SDM 11.5.3). */
+function raise(memory: Memory, mxcsr: number, exceptions: number): number {
+	const unmasked = anyUnmasked(mxcsr, exceptions);
+	const seen = (unmasked & BEFORE) !== 0 ? exceptions & BEFORE : exceptions;
+	memory.setU32(STATE + MXCSR, mxcsr | seen);
+	if (unmasked === 0) return 0;
+	return (memory.u32(STATE + CR4) & CR4_OSXMMEXCPT) !== 0 ? Vector.simd : Vector.invalidOpcode;
+}
+
+/** DPPS and DPPD. Each step is an operation of its own: where it raises, the later ones do not happen. */
+function dotProduct(memory: Memory, format: Format, lanes: number, control: number, mxcsr: number): number {
+	const { bits } = format;
+	let exceptions = 0;
+	let sums: bigint[] = [];
+	for (let lane = 0; lane < lanes; lane++) {
+		if (((control >> (4 + lane)) & 1) === 0) sums.push(0n);
+		else {
+			const product = multiply(format, read(memory, LEFT, bits, lane), read(memory, RIGHT, bits, lane), mxcsr);
+			exceptions |= product.exceptions;
+			sums.push(product.bits);
+		}
+	}
+	while (sums.length > 1 && anyUnmasked(mxcsr, exceptions) === 0) {
+		const next: bigint[] = [];
+		for (let i = 0; i < sums.length; i += 2) {
+			const sum = add(format, sums[i]!, sums[i + 1]!, mxcsr);
+			exceptions |= sum.exceptions;
+			next.push(sum.bits);
+		}
+		sums = next;
+	}
+	for (let lane = 0; lane < lanes; lane++) {
+		write(memory, RESULT, bits, lane, ((control >> lane) & 1) !== 0 ? sums[0]! : 0n);
+	}
+	return raise(memory, mxcsr, exceptions);
+}
+
+function compare(memory: Memory, format: Format, lanes: number, control: number, mxcsr: number): number {
+	let exceptions = 0;
+	for (let lane = 0; lane < lanes; lane++) {
+		const left = operand(format, read(memory, LEFT, format.bits, lane), mxcsr);
+		const right = operand(format, read(memory, RIGHT, format.bits, lane), mxcsr);
+		exceptions |= comparisonExceptions(format, left, right, control !== 0);
+		write(memory, LEFT, format.bits, lane, left);
+		write(memory, RIGHT, format.bits, lane, right);
+	}
+	return raise(memory, mxcsr, exceptions);
+}
+
+function compute(
+	memory: Memory,
+	operation: number,
+	format: Format,
+	index: number,
+	control: number,
+	mxcsr: number,
+): Lane {
+	const { bits } = format;
+	const left = read(memory, LEFT, bits, index);
+	const right = read(memory, RIGHT, bits, index);
+	switch (operation) {
+		case SimdOperation.add:
+			return add(format, left, right, mxcsr);
+		case SimdOperation.subtract:
+			return add(format, left, right, mxcsr, true);
+		case SimdOperation.addSubtract:
+			return add(format, left, right, mxcsr, (index & 1) === 0);
+		case SimdOperation.multiply:
+			return multiply(format, left, right, mxcsr);
+		case SimdOperation.divide:
+			return divide(format, left, right, mxcsr);
+		case SimdOperation.minimum:
+		case SimdOperation.maximum:
+			return extremum(format, left, right, mxcsr, operation === SimdOperation.maximum);
+		case SimdOperation.squareRoot:
+			return squareRoot(format, right, mxcsr);
+		case SimdOperation.round:
+			return roundToIntegral(format, right, control, mxcsr);
+		case SimdOperation.fromInteger:
+			return fromInteger(format, BigInt.asIntN(control, read(memory, RIGHT, control, index)), mxcsr);
+		case SimdOperation.toInteger:
+			return toInteger(format, right, control & ~1, (control & 1) !== 0, mxcsr);
+		case SimdOperation.narrow:
+			return convert(DOUBLE, SINGLE, read(memory, RIGHT, 64, index), mxcsr);
+		case SimdOperation.widen:
+			return convert(SINGLE, DOUBLE, read(memory, RIGHT, 32, index), mxcsr);
+		default:
+			throw new RangeError(`SIMD operation ${operation}`);
+	}
+}
+
+/** Bits of a lane of the result. */
+function resultBits(operation: number, format: Format, control: number): number {
+	switch (operation) {
+		case SimdOperation.toInteger:
+			return control & ~1;
+		case SimdOperation.narrow:
+			return 32;
+		case SimdOperation.widen:
+			return 64;
+		default:
+			return format.bits;
+	}
+}
+
+/** CRC-32C by bytes: the polynomial 0x1edc6f41, reflected. */
+function fillCrcTable(memory: Memory): number {
+	for (let byte = 0; byte < 256; byte++) {
+		let crc = byte;
+		for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0x82f6_3b78 : crc >>> 1;
+		memory.setU32(CRC32C_TABLE + byte * 4, crc);
+	}
+	return 0;
+}
+
+/**
+ * @param request operation | lanes << 8 | bits of a lane << 16
+ * @returns 0 or an exception vector; PCMPxSTRx: the arithmetic flags.
+ */
+export function simdService(memory: Memory, request: number, control: number): number {
+	const operation = request & 0xff;
+	if (operation === SimdOperation.compareStrings) return compareStrings(memory, control);
+	if (operation === SimdOperation.fillCrcTable) return fillCrcTable(memory);
+	const lanes = (request >> 8) & 0xff;
+	const format = request >> 16 === 32 ? SINGLE : DOUBLE;
+	const mxcsr = memory.u32(STATE + MXCSR);
+	if (operation === SimdOperation.compare) return compare(memory, format, lanes, control, mxcsr);
+	if (operation === SimdOperation.dotProduct) return dotProduct(memory, format, lanes, control, mxcsr);
+	// Scalar operations keep the other lanes of the first operand.
+	memory.copy(RESULT, LEFT, 16);
+	const width = resultBits(operation, format, control);
+	let exceptions = 0;
+	for (let index = 0; index < lanes; index++) {
+		const lane = compute(memory, operation, format, index, control, mxcsr);
+		exceptions |= lane.exceptions;
+		write(memory, RESULT, width, index, lane.bits);
+	}
+	return raise(memory, mxcsr, exceptions);
+}
