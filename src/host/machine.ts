@@ -4,8 +4,8 @@
  */
 import { attachConsole } from "../backends/console/console.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
+import { createProcessor } from "../cpu/engine.ts";
 import { Memory } from "../cpu/memory.ts";
-import type { Environment, Processor } from "../cpu/processor.ts";
 import { Gpr, Segment } from "../cpu/registers.ts";
 import { RESERVED_CONSOLE } from "../xen/abi/grant-table.ts";
 import { type BuiltDomain, buildDomain, ImageError, type KernelImage, openKernel } from "../xen/boot/index.ts";
@@ -64,16 +64,12 @@ export function machineOverhead(guestBytes: number): number {
 export function createMachine(frames: number, clock: "real" | "deterministic", platform: Platform): Machine {
 	const hypervisor = createHypervisor({
 		memory: new Memory(frames),
-		createProcessor: (memory, environment) => createProcessor(memory, environment),
+		createProcessor,
 		createClock: (processor) =>
 			clock === "real" ? new RealClock(() => platform.milliseconds()) : new DeterministicClock(processor),
 		scheduler: { hostMilliseconds: () => platform.milliseconds() },
 	});
 	return { hypervisor, service: new ServiceDomain(hypervisor) };
-}
-
-function createProcessor(_memory: Memory, _environment: Environment): Processor {
-	throw new Error("the processor has not landed");
 }
 
 /**
@@ -161,7 +157,7 @@ function enterKernel(vcpu: Vcpu, { entry }: BuiltDomain): void {
 function removeDomain(domain: Domain): void {
 	const { frames, domains, scheduler } = domain.hypervisor;
 	domain.paused = true;
-	for (const vcpu of domain.vcpus) scheduler.takeDown(vcpu);
+	scheduler.remove(domain);
 	(domain.events as EventChannels | undefined)?.destroy();
 	(domain.grants as GrantTable | undefined)?.destroy();
 	domains.delete(domain.id);

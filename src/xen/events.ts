@@ -9,6 +9,7 @@ import { vcpuInfo } from "./abi/shared-info.ts";
 import type { Domain } from "./domain.ts";
 import { TwoLevelDelivery } from "./events-2level.ts";
 import { FifoDelivery } from "./events-fifo.ts";
+import { releaseWritable } from "./shared-frames.ts";
 import type { Vcpu } from "./vcpu.ts";
 
 export const PortState = { free: 0, reserved: 1, unbound: 2, interdomain: 3, pirq: 4, virq: 5, ipi: 6 } as const;
@@ -193,10 +194,18 @@ export class EventChannels {
 		}
 	}
 
-	/** The domain is gone: closes all ports, lets go of its frames. */
+	/** The domain is gone: closes all ports, lets go of the frames in which it was told of events. */
 	destroy(): void {
+		const { domain } = this;
 		this.reset();
 		this.delivery.destroy();
+		for (const vcpu of domain.vcpus) {
+			if (vcpu.vcpuInfoRegistered) releaseWritable(domain, vcpu.vcpuInfo);
+			vcpu.vcpuInfoRegistered = false;
+			vcpu.vcpuInfo = 0;
+		}
+		if (domain.pirqEoiMap !== 0) releaseWritable(domain, domain.pirqEoiMap);
+		domain.pirqEoiMap = 0;
 	}
 
 	// Sending

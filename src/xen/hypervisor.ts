@@ -2,7 +2,6 @@
  * The hypervisor: one machine's memory and processor, its frames, domains and clock. It owns what all domains share;
  * everything else hangs on a Domain or a Vcpu.
  */
-import { CONTEXT_COUNT } from "../cpu/layout.ts";
 import type { Memory } from "../cpu/memory.ts";
 import type { CpuidResult, DescriptorLookup, Environment, Processor } from "../cpu/processor.ts";
 import { type Clock, RealClock } from "./clock.ts";
@@ -15,7 +14,7 @@ import { hypercallTable } from "./hypercalls/index.ts";
 import { HypervisorLog } from "./log.ts";
 import { readDescriptor } from "./mm/gdt.ts";
 import { runVcpu } from "./run.ts";
-import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+import { IDLE_CONTEXT, Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { TimerQueue } from "./timers.ts";
 import { Trace } from "./trace.ts";
 
@@ -71,7 +70,7 @@ class Machine implements Hypervisor, Environment {
 
 	constructor(options: HypervisorOptions) {
 		this.memory = options.memory;
-		for (let slot = CONTEXT_COUNT - 1; slot >= 0; slot--) this.freeSlots.push(slot);
+		for (let slot = IDLE_CONTEXT - 1; slot >= 0; slot--) this.freeSlots.push(slot);
 		this.processor = options.createProcessor(this.memory, this);
 		this.clock = options.createClock?.(this.processor) ?? new RealClock();
 		this.guestMemory = new GuestMemory(this.memory, this.processor);

@@ -7,7 +7,7 @@
  * happens when. What comes from the host (console input, disk completions) comes between slices; for a repeatable run it must be
  * there before, or be announced by {@link Scheduler.beginHostOperation}, which makes idle vCPUs wait for it.
  */
-import { CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
+import { CONTEXT_COUNT, CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
 import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./abi/time.ts";
 import { RunstateName } from "./abi/vcpu.ts";
 import type { Domain } from "./domain.ts";
@@ -37,6 +37,9 @@ export interface SchedulerStatistics {
 	idles: number;
 	idleNanoseconds: number;
 }
+
+/** The context that is loaded while no vCPU's is; no vCPU gets it. */
+export const IDLE_CONTEXT = CONTEXT_COUNT - 1;
 
 const QUANTUM = 100_000;
 const SLICE = 2_000_000;
@@ -80,6 +83,8 @@ export class Scheduler {
 		this.slice = options.slice ?? SLICE;
 		this.hostInterval = options.hostInterval ?? HOST_INTERVAL;
 		this.hostMilliseconds = options.hostMilliseconds ?? (() => performance.now());
+		// Nobody's registers are in the running context, so that the first vCPU's are loaded like any other's.
+		hypervisor.processor.switchContext(IDLE_CONTEXT);
 	}
 
 	/**
@@ -153,7 +158,9 @@ export class Scheduler {
 		vcpu.online = true;
 		vcpu.blocked = false;
 		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
+		if (vcpu.id === 0) updateWallClock(vcpu.domain);
 		updateVcpuTime(vcpu);
+		vcpu.timers.start();
 		this.preempt(this.quantum);
 		this.wake();
 	}
@@ -161,10 +168,23 @@ export class Scheduler {
 	/** VCPUOP_down */
 	takeDown(vcpu: Vcpu): void {
 		vcpu.online = false;
+		vcpu.blocked = false;
 		if (vcpu.pollPort !== 0) this.endPoll(vcpu);
-		vcpu.timers.stopSingleshot();
+		vcpu.timers.stop();
 		vcpu.reschedule = true;
 		if (vcpu !== this.current) vcpu.runstate.change(RunstateName.offline, this.hypervisor.clock.now());
+	}
+
+	/** A domain is taken off the machine: its vCPUs never run again, their timers and contexts are free. */
+	remove(domain: Domain): void {
+		for (const vcpu of domain.vcpus) {
+			this.takeDown(vcpu);
+			vcpu.timers.release();
+			if (vcpu === this.current) this.unload();
+		}
+		domain.watchdogs?.release();
+		this.vcpus = this.vcpus.filter((vcpu) => vcpu.domain !== domain);
+		this.turn = 0;
 	}
 
 	/** A timer was armed: a slice that would run past it ends at the next hypercall boundary, and a shorter one follows. */
@@ -230,31 +250,14 @@ export class Scheduler {
 		return undefined;
 	}
 
-	/** A new round: notices vCPUs and domains that came or went, and starts the time of new ones. */
+	/** A new round: notices vCPUs and domains that came or went. */
 	private collect(): void {
 		this.turn = 0;
 		let count = 0;
-		let changed = false;
 		for (const domain of this.hypervisor.domains.values()) {
-			for (const vcpu of domain.vcpus) {
-				if (this.vcpus[count] !== vcpu) {
-					this.vcpus[count] = vcpu;
-					changed = true;
-				}
-				count++;
-			}
+			for (const vcpu of domain.vcpus) this.vcpus[count++] = vcpu;
 		}
 		this.vcpus.length = count;
-		if (!changed) return;
-		for (const vcpu of this.vcpus) if (vcpu.online && vcpu.runstate.state === RunstateName.offline) this.adopt(vcpu);
-	}
-
-	/** The builder's vCPU 0: it has never run. */
-	private adopt(vcpu: Vcpu): void {
-		if (vcpu.id === 0) updateWallClock(vcpu.domain);
-		updateVcpuTime(vcpu);
-		vcpu.timers.startDefaultTicker();
-		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
 	}
 
 	/** One slice. */
@@ -306,6 +309,12 @@ export class Scheduler {
 		// Real time is only estimated: slices that are too short cost more than timers that are a little late.
 		const least = this.hypervisor.clock.deterministic ? 1 : 2_000;
 		return Math.max(1, Math.min(most, Math.max(least, until)));
+	}
+
+	/** Leaves the current vCPU's context, whose slot may get another owner. */
+	private unload(): void {
+		this.current = undefined;
+		this.hypervisor.processor.switchContext(IDLE_CONTEXT);
 	}
 
 	private othersWait(): boolean {

@@ -9,7 +9,7 @@ import { type Domain, ShutdownReason } from "./domain.ts";
 import type { TimerOwner, TimerQueue } from "./timers.ts";
 import type { Vcpu } from "./vcpu.ts";
 
-/** PV guests have a ticker of 100 Hz until they stop it. */
+/** PV guests have a ticker of 100 Hz from the beginning, until they stop it. */
 const DEFAULT_PERIOD = 10 * NANOSECONDS_PER_MILLISECOND;
 
 export class VcpuTimers implements TimerOwner {
@@ -17,7 +17,7 @@ export class VcpuTimers implements TimerOwner {
 	private readonly singleshot: number;
 	private readonly periodic: number;
 	private readonly poll: number;
-	private period = 0;
+	private period = DEFAULT_PERIOD;
 	/** The ticker came due while the vCPU waited. */
 	private missed = false;
 
@@ -28,9 +28,17 @@ export class VcpuTimers implements TimerOwner {
 		this.poll = this.queue.claim(this);
 	}
 
-	/** Starts the ticker that a vCPU has from the beginning. */
-	startDefaultTicker(): void {
-		this.setPeriodic(DEFAULT_PERIOD);
+	/** The vCPU is up: its ticker starts, unless it was stopped before. */
+	start(): void {
+		if (this.period !== 0) this.arm(this.periodic, this.vcpu.domain.hypervisor.clock.now() + this.period);
+	}
+
+	/** The vCPU is down: nothing more comes of its timers. */
+	stop(): void {
+		this.queue.stop(this.singleshot);
+		this.queue.stop(this.periodic);
+		this.queue.stop(this.poll);
+		this.missed = false;
 	}
 
 	/** VIRQ_TIMER once at `deadline`. */
@@ -46,7 +54,7 @@ export class VcpuTimers implements TimerOwner {
 	setPeriodic(period: number): void {
 		this.period = period;
 		this.missed = false;
-		if (period === 0) this.queue.stop(this.periodic);
+		if (period === 0 || !this.vcpu.online) this.queue.stop(this.periodic);
 		else this.arm(this.periodic, this.vcpu.domain.hypervisor.clock.now() + period);
 	}
 
