@@ -189,7 +189,7 @@ export class Encoder {
 			this.number(target, encoded.addressSize / 8);
 			if (segment === 0x65) this.bytes[this.at - 1] = random.below(2);
 		}
-		this.immediates(form, rip);
+		this.immediates(form, rip, keep);
 		if (ripFixup >= 0) {
 			const length = this.at;
 			const displacement = target - (rip + length);
@@ -365,7 +365,7 @@ export class Encoder {
 		return -1;
 	}
 
-	private immediates(form: InstructionForm, rip: number): void {
+	private immediates(form: InstructionForm, rip: number, keep: boolean): void {
 		const { random, encoded } = this;
 		for (const operand of form.operands) {
 			if (operand.kind === "immediate") {
@@ -385,8 +385,8 @@ export class Encoder {
 				else if (size === 4 && random.once(4)) target = end + random.word();
 				else if (size === 4) target = CODE + random.below(CODE_BYTES - 64);
 				else target = random.below(0x1_0000);
-				// Back into itself would never end.
-				if (target > rip - 16 && target < end) target = end;
+				// Back into itself, or into a sequence that it ends, might never end.
+				if (target > rip - (keep ? 200 : 16) && target < end) target = end;
 				encoded.far = target < CODE || target > CODE + CODE_BYTES - 16;
 				this.number(target - end, size);
 			}

@@ -7,6 +7,7 @@ import { CaseWriter, RSP } from "./case.ts";
 import { Encoder, newEncoded } from "./encode.ts";
 import { Random } from "./random.ts";
 import { Case, type CaseBatch, CODE, CODE_BYTES, DATA, DATA_BYTES, READ_ONLY_BYTES } from "./records.ts";
+import { UndefinedAlong } from "./sequences.ts";
 import { adjust, prepare } from "./special.ts";
 import { background, putExtended, putInteger, putVector } from "./values.ts";
 
@@ -88,11 +89,16 @@ export class Generator {
 		// Single instructions take turns, so that each form gets its share however few the cases are.
 		if (length === 1) return [index % forms.length];
 		const drawn: number[] = [];
-		while (drawn.length < length) {
+		const flags = new UndefinedAlong();
+		for (let tries = 0; drawn.length < length && tries < length * 40; tries++) {
 			const candidate = random.below(forms.length);
+			const { name } = forms[candidate]!;
 			if (traits[candidate]!.branch && drawn.length < length - 1) continue;
+			if (!flags.allows(name)) continue;
+			flags.add(name);
 			drawn.push(candidate);
 		}
+		if (drawn.length === 0) drawn.push(index % forms.length);
 		return drawn;
 	}
 

@@ -248,8 +248,14 @@ __attribute__((used)) static void handle(int signal, siginfo_t *information, voi
 {
 	ucontext_t *context = pointer;
 	greg_t *g = context->uc_mcontext.gregs;
-	(void)signal;
 	(void)information;
+	if (signal == SIGALRM) {
+		char text[] = "native: case 00000 of this batch never ends\n";
+		for (uint32_t n = next_case, at = 18; n > 0 && at > 13; n /= 10)
+			text[--at] = '0' + n % 10;
+		raw_syscall(SYS_write, 2, (long)text, sizeof text - 1);
+		raw_syscall(SYS_exit_group, 4, 0, 0);
+	}
 	if (!started) {
 		started = 1;
 		copy(host_registers, g, sizeof host_registers);
@@ -317,11 +323,11 @@ int main(int argc, char **argv)
 		fail("sigaltstack");
 	struct sigaction action = { .sa_sigaction = enter, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	sigfillset(&action.sa_mask);
-	static const int signals[] = { SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP };
+	static const int signals[] = { SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP, SIGALRM };
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		if (sigaction(signals[i], &action, NULL))
 			fail("sigaction");
-	alarm(300); /* a case that never ends ends the process */
+	alarm(30);
 	if (header->count > 0)
 		__asm__ volatile("int3" ::: "memory");
 	return 0;

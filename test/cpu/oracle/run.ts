@@ -137,6 +137,7 @@ function explain(
 	drawn: readonly number[],
 ): Difference[] {
 	const test = new CaseWriter(batch);
+	// A fault may have ended a sequence anywhere: flags that any instruction of it leaves undefined do not count.
 	let ignored = 0;
 	for (const form of drawn) ignored |= everUndefinedFlags(generator.forms[form]!.name);
 	// Making it again leaves the decoded details of the last instruction behind.

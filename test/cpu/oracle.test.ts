@@ -1,0 +1,48 @@
+/**
+ * The processor against the host's own: see oracle/main.ts, which runs as many cases as asked for. PARAVIRT_ORACLE_CASES and
+ * PARAVIRT_ORACLE_SEED change how many and which.
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { EmulatedEngine } from "./oracle/engine.ts";
+import { comparableForms } from "./oracle/forms.ts";
+import { Native, unavailable } from "./oracle/native.ts";
+import { compareEngines, type RunOptions } from "./oracle/run.ts";
+
+const CASES = Number(process.env["PARAVIRT_ORACLE_CASES"] ?? 100_000);
+const SEED = Number(process.env["PARAVIRT_ORACLE_SEED"] ?? 1);
+const reason = unavailable();
+if (reason !== undefined) console.warn(`Processor tests skipped: ${reason}.`);
+const processorExists = existsSync(fileURLToPath(new URL("../../src/cpu/index.ts", import.meta.url)));
+
+const options: RunOptions = {
+	seed: SEED,
+	cases: CASES,
+	first: 0,
+	length: 1,
+	compatibility: false,
+	maxReports: 5,
+	reproduce: `npx tsx test/cpu/oracle/main.ts --seed ${SEED}`,
+};
+
+describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
+	const native = reason === undefined ? new Native() : undefined;
+	afterAll(() => native?.close());
+
+	describe.skipIf(!processorExists)("agrees with the emulated processor", () => {
+		const run = async (change: Partial<RunOptions>, flags = ""): Promise<void> => {
+			const compatibility = change.compatibility ?? false;
+			const forms = (await comparableForms()).filter(({ mode }) => mode !== (compatibility ? "64" : "compat"));
+			const merged = { ...options, ...change, reproduce: options.reproduce + flags };
+			const summary = await compareEngines(native!, await EmulatedEngine.load(), forms, merged);
+			expect(summary.mismatches, summary.reports.join("\n\n")).toBe(0);
+			expect(summary.cases).toBe(merged.cases);
+		};
+
+		test("single instructions in 64-bit mode", () => run({}));
+		test("sequences in 64-bit mode", () => run({ length: 6, cases: Math.ceil(CASES / 5) }, " --length 6"));
+		test("single instructions in compatibility mode", () =>
+			run({ compatibility: true, cases: Math.ceil(CASES / 5) }, " --compat"));
+	});
+});
