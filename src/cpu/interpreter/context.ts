@@ -227,6 +227,8 @@ export class InterpreterContext implements Context {
 			if (operand.form.file === "mmx") {
 				const bound = f.let(value);
 				f.store64(address, i64x2low(bound), offset);
+				// As an x87 register it is a NaN or infinity: sign and exponent all ones.
+				f.store16(address, i32.const(0xffff), offset + 8);
 			} else f.storeV128(address, value, offset);
 			return;
 		}
