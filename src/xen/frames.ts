@@ -35,8 +35,9 @@ export class FrameTable {
 	readonly machineToPhysical: MachineToPhysical;
 	/** Number of the TLB epoch: a flush of everything starts a new one. A frame stamped with an older one is in no TLB. */
 	epoch = 1;
-	/** Work that the running hypercall may still do; see {@link startWork}. */
+	/** Work that the running hypercall may still do, and what each gets; see {@link startWork}. */
 	work = WORK_SLICE;
+	workSlice = WORK_SLICE;
 	private readonly ownedFrames = new Uint32Array(DOMAIN_IDS);
 	private readonly complaints = new Uint16Array(DOMAIN_IDS);
 
@@ -70,7 +71,7 @@ export class FrameTable {
 
 	/** Starts a hypercall's share of work. */
 	startWork(): void {
-		this.work = WORK_SLICE;
+		this.work = this.workSlice;
 	}
 
 	/** Frames that nobody owns. */

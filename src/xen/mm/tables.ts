@@ -117,7 +117,9 @@ export function getPageFromUpperEntry(
 	}
 	const mfn = pteFrame(low, high);
 	const result = getPageAndType(frames, mfn, owner, tableType(level - 1));
-	return result === EINVAL && getLinear(frames, level, low, mfn, table, owner) ? 0 : result;
+	// What is wrong with an L1 table, an L2 entry does not say.
+	if (result >= 0 || (result !== EINVAL && level !== 2)) return result;
+	return getLinear(frames, level, low, mfn, table, owner) ? 0 : EINVAL;
 }
 
 /** Drops what an entry of an upper table held. */
