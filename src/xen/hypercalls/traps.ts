@@ -191,7 +191,7 @@ function iret(vcpu: Vcpu): HypercallResult {
 	}
 	if ((domain.vmAssist & VMASST_ARCHITECTURAL_IOPL) !== 0) vcpu.iopl = rflags & Flag.IOPL;
 	const rip = memory.i64(from + offset.rip);
-	const newFlags = (rflags & IRET_FLAGS) | Flag.IF;
+	const newFlags = (rflags & IRET_FLAGS) | Flag.IF | 2;
 	registers.setHalves(Gpr.rax, memory.u32(from + offset.rax), memory.u32(from + offset.rax + 4));
 	registers.setHalves(Gpr.rsp, memory.u32(from + offset.rsp), memory.u32(from + offset.rsp + 4));
 	registers.rip = rip;
