@@ -33,6 +33,7 @@ const ONE = 1n << F;
 const PI_66 = 0x3243f6a8885a308d3n;
 /** ln 2 and pi with F fraction bits (256-bit expansions cut down; both are tested against their series). */
 const LN_2 = 0xb17217f7d1cf79abc9e3b39803f2f6af40f343267298b62d8a0d175b8baafa2bn >> (256n - F);
+const SQRT_2 = 0xb504f333f9de6484n << (F - 63n);
 const PI = 0x3243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89n >> (256n - F);
 
 function significand(a: Unpacked): bigint {
@@ -205,15 +206,20 @@ export function yLog2X(environment: FloatEnvironment, x: Extended, y: Extended, 
 		// A power of two: the product with an integer, which may be exact.
 		return exactProduct(environment, v, exponent, result);
 	}
-	// Between sqrt(1/2) and sqrt(2), so that near 1 nothing cancels.
-	let k = exponent;
-	let m = shift(significand(u), FRACTION_BITS - 63);
-	if (u.high >= 0xb504_f333) {
-		k++;
-		m >>= 1n;
-	}
-	const logarithm = (BigInt(k) << F) + (twiceArtanh(m - ONE, m + ONE) << F) / LN_2;
+	const logarithm = binaryLogarithm(shift(significand(u), FRACTION_BITS - 63), exponent);
 	return finishProduct(environment, logarithm, -FRACTION_BITS, result);
+}
+
+/** log2(m * 2^power) of a positive fixed-point m, with F fraction bits. */
+function binaryLogarithm(m: bigint, power: number): bigint {
+	// Between sqrt(1/2) and sqrt(2): there the series is short, and near 1 nothing cancels.
+	let k = bitLength(m) - 1 - FRACTION_BITS;
+	let normalised = shift(m, -k);
+	if (normalised > SQRT_2) {
+		k++;
+		normalised >>= 1n;
+	}
+	return (BigInt(k + power) << F) + (twiceArtanh(normalised - ONE, normalised + ONE) << F) / LN_2;
 }
 
 /** Rounds v times mantissa * 2^power. */
@@ -279,9 +285,13 @@ export function yLog2XPlus1(environment: FloatEnvironment, x: Extended, y: Exten
 		return true;
 	}
 	unpack(y, v);
-	if (exponent > 0) {
-		// Beyond the manual's range: shift the operand so that the mantissa of x + 1 is at hand.
-		return logarithmOfLarge(environment, exponent, result);
+	if (exponent >= -2) {
+		// The series of log(1 + x) itself would be long; the sum is exact, or lacks what does not matter.
+		const power = exponent > 0 ? exponent : 0;
+		const one = power < FRACTION_BITS ? ONE >> BigInt(power) : 0n;
+		const m = shift(significand(u), FRACTION_BITS - 63 + exponent - power);
+		const logarithm = binaryLogarithm(xSign === 1 ? one - m : one + m, power);
+		return finishProduct(environment, logarithm, -FRACTION_BITS, result);
 	}
 	if (exponent < -70) {
 		// log2(1 + x) = x / ln 2, less by a part in 2^71.
@@ -290,13 +300,6 @@ export function yLog2XPlus1(environment: FloatEnvironment, x: Extended, y: Exten
 	}
 	const d = xSign === 1 ? -fixed(u) : fixed(u);
 	const logarithm = (twiceArtanh(d, d + 2n * ONE) << F) / LN_2;
-	return finishProduct(environment, logarithm, -FRACTION_BITS, result);
-}
-
-function logarithmOfLarge(environment: FloatEnvironment, exponent: number, result: Extended): boolean {
-	const one = exponent < 160 ? shift(ONE, -exponent) : 0n;
-	const m = shift(significand(u), FRACTION_BITS - 63) + one;
-	const logarithm = (BigInt(exponent) << F) + (twiceArtanh(m - ONE, m + ONE) << F) / LN_2;
 	return finishProduct(environment, logarithm, -FRACTION_BITS, result);
 }
 
