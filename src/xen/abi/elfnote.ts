@@ -24,13 +24,15 @@ export const ElfNoteType = {
 	modStartPfn: 16,
 	supportedFeatures: 17,
 	phys32Entry: 18,
+	/** Since Xen 4.20. */
+	phys32Reloc: 19,
 } as const;
 
 export interface ElfNoteDescription {
 	/** Name without XEN_ELFNOTE_. */
 	readonly name: string;
-	/** `address` is shown in hexadecimal; `pairs` are mask/value words. */
-	readonly kind: "string" | "number" | "address" | "pairs";
+	/** `address` is shown in hexadecimal; `pairs` are mask/value words of 64 bits, `words` are of 32. */
+	readonly kind: "string" | "number" | "address" | "pairs" | "words";
 }
 
 export const elfNoteDescriptions: Readonly<Record<number, ElfNoteDescription>> = {
@@ -53,6 +55,7 @@ export const elfNoteDescriptions: Readonly<Record<number, ElfNoteDescription>> =
 	[ElfNoteType.modStartPfn]: { name: "MOD_START_PFN", kind: "number" },
 	[ElfNoteType.supportedFeatures]: { name: "SUPPORTED_FEATURES", kind: "address" },
 	[ElfNoteType.phys32Entry]: { name: "PHYS32_ENTRY", kind: "address" },
+	[ElfNoteType.phys32Reloc]: { name: "PHYS32_RELOC", kind: "words" },
 };
 
 /** XENFEAT_*: name of the bit with that number. */

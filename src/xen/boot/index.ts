@@ -9,6 +9,9 @@ export {
 } from "./builder.ts";
 export { ImageError, type ImageErrorCode } from "./errors.ts";
 export { fillHypercallPage } from "./hypercall-page.ts";
+export { formatReport, inspectKernel, type KernelReport } from "./inspect.ts";
+export { readKallsyms } from "./kallsyms.ts";
 export { type KernelImage, openKernel } from "./kernel.ts";
 export { offersPv, parseXenNotes, requirePv, type XenNote, type XenParameters } from "./notes.ts";
 export { type Compression, compressionOf, decompress, MAX_UNPACKED_SIZE } from "./payload.ts";
+export { type KernelSymbol, type SymbolAt, SymbolTable, symbolsFromKernel, symbolsFromSystemMap } from "./symbols.ts";

@@ -132,6 +132,11 @@ function describe(note: ElfNote): XenNote {
 		}
 		return { type: note.type, name, value: words.length, text: words.join(", ") };
 	}
+	if (kind === "words") {
+		const words: string[] = [];
+		for (let at = 0; at + 4 <= note.data.length; at += 4) words.push(hex(numeric(note.data.subarray(at, at + 4))));
+		return { type: note.type, name, value: words.length, text: words.join(" ") };
+	}
 	const value = numeric(note.data);
 	return { type: note.type, name, value, text: kind === "address" ? hex(value) : String(value) };
 }
