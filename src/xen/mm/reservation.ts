@@ -88,7 +88,8 @@ export function decreaseReservation(domain: Domain, extents: Extents): boolean {
 	return forExtents(frames, extents, (index) => {
 		const first = readFrame(domain, extents.list, index);
 		if (first === undefined) return false;
-		for (let mfn = first; mfn < first + 2 ** extents.order; mfn++) {
+		for (let page = 0; page < 2 ** extents.order; page++) {
+			const mfn = first + page;
 			if (!frames.getPage(mfn, domain.id)) {
 				frames.complain(domain.id, `Bad page free of ${mfn.toString(16)}`);
 				return false;

@@ -32,7 +32,6 @@ interface Translation {
 export class TlbProcessor implements Processor {
 	readonly executed = 0;
 	readonly interruptLength = 0;
-	readonly context = 0;
 	readonly roots = [0, 0];
 	readonly tlb = [new Map<number, Translation>(), new Map<number, Translation>()];
 	flushes = 0;
