@@ -23,6 +23,12 @@ const LEAST_MEMORY = 16 * MIB;
 const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 const CLOCKS = ["real", "deterministic"] as const;
 
+/** The hypervisor's log is a trace too, for those who look on. */
+const LOG_TRACE = "log";
+const TRACES = [...Object.keys(TraceCategory), LOG_TRACE];
+/** Lines of the hypervisor's log that are printed with a crash. */
+const CRASH_LOG_LINES = 20;
+
 const args: ArgsDef = {
 	kernel: {
 		type: "positional",
@@ -47,7 +53,7 @@ const args: ArgsDef = {
 	stats: { type: "string", description: "Write statistics to FILE as JSON", valueHint: "FILE" },
 	trace: {
 		type: "string",
-		description: `Print on standard error as it happens: ${Object.keys(TraceCategory).join(", ")}`,
+		description: `Print on standard error as it happens: ${TRACES.join(", ")}`,
 		valueHint: "WHAT[,WHAT]",
 	},
 	timeout: { type: "string", description: "End the guest after S seconds, with status 4", valueHint: "S" },
@@ -68,7 +74,9 @@ interface BootOptions {
 	readonly vcpus: number;
 	readonly clock: (typeof CLOCKS)[number];
 	readonly stats: string | undefined;
+	/** Bits of TraceCategory. */
 	readonly trace: number;
+	readonly log: boolean;
 	readonly timeout: number | undefined;
 	readonly suite: string | undefined;
 	readonly update: boolean;
@@ -76,17 +84,24 @@ interface BootOptions {
 
 type Values = Readonly<Record<string, unknown>>;
 
+function checkTrace(list: string | undefined): { readonly trace: number; readonly log: boolean } {
+	if (list === undefined) return { trace: 0, log: false };
+	const names = list.split(",");
+	const others = names.filter((name) => name !== LOG_TRACE);
+	const trace = others.length === 0 ? 0 : parseTraceCategories(others.join(","));
+	if (trace === undefined) {
+		const remedy = `Give one or more of, separated by commas: ${TRACES.join(", ")}.`;
+		throw new UsageError(`--trace: "${list}" is not possible`, remedy);
+	}
+	return { trace, log: names.includes(LOG_TRACE) || names.includes("all") };
+}
+
 function checkOptions(values: Values): BootOptions {
 	const text = (name: string): string | undefined => {
 		const value = values[name];
 		return typeof value === "string" ? value : undefined;
 	};
-	const trace = text("trace");
-	const categories = trace === undefined ? 0 : parseTraceCategories(trace);
-	if (categories === undefined) {
-		const names = Object.keys(TraceCategory).join(", ");
-		throw new UsageError(`--trace: "${trace}" is not possible`, `Give one or more of, separated by commas: ${names}.`);
-	}
+	const trace = checkTrace(text("trace"));
 	const memory = parseSize("memory", text("memory") ?? "512M");
 	if (memory < LEAST_MEMORY) {
 		throw new UsageError(`--memory: ${text("memory")} is too little for Linux`, "Give 64M or more.");
@@ -114,7 +129,7 @@ function checkOptions(values: Values): BootOptions {
 		vcpus: parseCount("vcpus", text("vcpus") ?? "1", 1, MOST_VCPUS),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		stats: text("stats"),
-		trace: categories,
+		...trace,
 		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
 		suite,
 		update,
@@ -140,7 +155,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		clock: options.clock,
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});
-	if (options.trace !== 0) host.onLog((line) => process.stderr.write(`(XEN) ${line}\n`));
+	if (options.log) host.onLog((line) => process.stderr.write(`(XEN) ${line}\n`));
 	const line = commandLine(options, files, interactive);
 	const handshake = files.ownRamdisk && line.includes("paravirt.input=pipe") && !/\brdinit=/.test(line);
 	let leave: (outcome: "left" | "timeout") => void = () => {};
@@ -180,7 +195,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		detach();
 		await writeStatistics();
 		domain.destroy();
-		return report(outcome, options);
+		return report(outcome, options, host.log);
 	} finally {
 		detach();
 		clearTimeout(timer);
@@ -190,7 +205,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 }
 
 /** Tells on standard error how it ended, where that is not plain; the exit status. */
-function report(outcome: Outcome, options: BootOptions): number {
+function report(outcome: Outcome, options: BootOptions, log: string): number {
 	if (outcome === "left") {
 		process.stderr.write("\nLeft the console; the guest has been ended.\n");
 		return ExitStatus.poweredOff;
@@ -204,6 +219,8 @@ function report(outcome: Outcome, options: BootOptions): number {
 		process.stderr.write("paravirt: the guest asked for a restart; it has been ended\n");
 		return ExitStatus.poweredOff;
 	}
+	const lines = log.trimEnd().split("\n").slice(-CRASH_LOG_LINES);
+	if (!options.log) process.stderr.write(`The hypervisor's log:\n${lines.join("\n")}\n\n`);
 	const what = outcome.crash === undefined ? undefined : formatCrashReport(outcome.crash);
 	const reason = outcome.crashReason ?? `the guest shut itself down: ${outcome.reason}`;
 	process.stderr.write(`${what ?? `paravirt: ${reason}`}\n`);

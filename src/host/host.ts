@@ -2,6 +2,7 @@
  * The library: a machine on which domains are created, watched and ended. It puts the layers together - processor, hypervisor,
  * domain builder, console - and knows the platform only as an interface.
  */
+import type { ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
@@ -177,7 +178,7 @@ export class Host {
 		const cpu = this.platform.cpuSeconds();
 		const cpuSeconds = cpu === undefined || this.cpuAtStart === undefined ? null : cpu - this.cpuAtStart;
 		const instructions = processor.executed;
-		const { tlbMisses } = processor as { readonly tlbMisses?: number };
+		const { statistics } = processor as { readonly statistics?: ProcessorStatistics };
 		return {
 			wallSeconds,
 			cpuSeconds,
@@ -186,7 +187,7 @@ export class Host {
 			instructions,
 			mips: instructions / Math.max(cpuSeconds ?? wallSeconds, 1e-6) / 1e6,
 			...trace.counters(),
-			tlbMisses: tlbMisses ?? null,
+			tlbMisses: statistics?.tlbMisses ?? null,
 			scheduler: { ...scheduler.statistics },
 			memory: {
 				machineBytes: memory.frames * PAGE_SIZE,

@@ -3,12 +3,13 @@
  * first vCPU. The only place that knows all of them.
  */
 import { attachConsole } from "../backends/console/console.ts";
-import { PAGE_SIZE } from "../cpu/layout.ts";
 import { createProcessor } from "../cpu/engine.ts";
+import { PAGE_SIZE } from "../cpu/layout.ts";
 import { Memory } from "../cpu/memory.ts";
 import { Gpr, Segment } from "../cpu/registers.ts";
 import { RESERVED_CONSOLE } from "../xen/abi/grant-table.ts";
 import { type BuiltDomain, buildDomain, ImageError, type KernelImage, openKernel } from "../xen/boot/index.ts";
+import { symbolsFromKernel } from "../xen/boot/symbols.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import type { Domain } from "../xen/domain.ts";
 import { EventChannels } from "../xen/events.ts";
@@ -53,6 +54,8 @@ export interface BuiltGuest {
 	destroy(): void;
 }
 
+/** PF_X of an ELF segment. */
+const EXECUTABLE = 1;
 /** Domain 0, to which guests grant their rings. */
 const SERVICE_DOMAIN = 0;
 
@@ -80,6 +83,7 @@ export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest 
 	const image = openKernel(request.kernel, request.kernelName);
 	const { hypervisor } = machine;
 	const domain = hypervisor.createDomain(request.name);
+	domain.symbolAt = lazySymbols(request);
 	let closeConsole: () => void = () => {};
 	const destroy = (): void => {
 		closeConsole();
@@ -96,6 +100,29 @@ export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest 
 		destroy();
 		throw error;
 	}
+}
+
+/**
+ * Names of the kernel's functions, for the report of a crash. The image is unpacked again for that: the unpacked one would take
+ * tens of megabytes for as long as the guest runs.
+ */
+function lazySymbols(request: GuestRequest): (address: number) => string | undefined {
+	const { kernel, kernelName } = request;
+	let find: ((address: number) => string | undefined) | undefined;
+	return (address) => {
+		if (find === undefined) {
+			const { elf } = openKernel(kernel, kernelName);
+			const symbols = symbolsFromKernel(elf);
+			const code = elf.segments.filter(({ flags }) => (flags & EXECUTABLE) !== 0);
+			find = (inner) => {
+				const isCode = code.some(
+					({ virtualAddress, memorySize }) => inner >= virtualAddress && inner < virtualAddress + memorySize,
+				);
+				return isCode && symbols.lookup(inner) !== undefined ? symbols.format(inner) : undefined;
+			};
+		}
+		return find(address);
+	};
 }
 
 /** Gives a new domain its frames, tables, event channels and vCPUs. @returns the port of its console. */
