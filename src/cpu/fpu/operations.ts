@@ -514,12 +514,18 @@ function binaryRegisterOne(operation: Binary, pops: boolean): Execute {
 	return (memory, base) => execute(memory, base, 1);
 }
 
+/** C2 says "not finished" or "out of range" of some instructions; their stack faults clear it. */
+function clearC2(memory: Memory, base: number): void {
+	memory.setU16(base + X87_STATUS, memory.u16(base + X87_STATUS) & ~Status.C2);
+}
+
 /** FPREM, FPREM1. */
 export function remainder(nearest: boolean): Execute {
 	return (memory, base) => {
 		begin(memory, base);
 		if (isEmpty(memory, base, 0) || isEmpty(memory, base, 1)) {
 			underflow(memory, base, 0, false);
+			clearC2(memory, base);
 			return;
 		}
 		read(memory, base, 0, a);
@@ -589,17 +595,12 @@ function finishTrigonometric(memory: Memory, base: number): void {
 	finish(memory, base, Status.C2, outOfRange.value ? Status.C2 : 0);
 }
 
-/** Clears C2, which a stack fault does too. */
-function inRange(memory: Memory, base: number): void {
-	memory.setU16(base + X87_STATUS, memory.u16(base + X87_STATUS) & ~Status.C2);
-}
-
 export function trigonometric(operation: Unary): Execute {
 	return (memory, base) => {
 		begin(memory, base);
 		if (isEmpty(memory, base, 0)) {
 			underflow(memory, base, 0, false);
-			inRange(memory, base);
+			clearC2(memory, base);
 			return;
 		}
 		read(memory, base, 0, a);
@@ -613,7 +614,7 @@ export function trigonometric(operation: Unary): Execute {
 export const tangent: Execute = (memory, base) => {
 	begin(memory, base);
 	if (replaceAndPushFaults(memory, base)) {
-		inRange(memory, base);
+		clearC2(memory, base);
 		return;
 	}
 	read(memory, base, 0, a);
@@ -628,7 +629,7 @@ export const tangent: Execute = (memory, base) => {
 export const sineAndCosine: Execute = (memory, base) => {
 	begin(memory, base);
 	if (replaceAndPushFaults(memory, base)) {
-		inRange(memory, base);
+		clearC2(memory, base);
 		return;
 	}
 	read(memory, base, 0, a);

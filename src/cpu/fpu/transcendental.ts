@@ -287,7 +287,7 @@ export function yLog2XPlus1(environment: FloatEnvironment, x: Extended, y: Exten
 	unpack(y, v);
 	if (exponent >= -2) {
 		// The series of log(1 + x) itself would be long; the sum is exact, or lacks what does not matter.
-		const power = exponent > 0 ? exponent : 0;
+		const power = Math.max(exponent, 0);
 		const one = power < FRACTION_BITS ? ONE >> BigInt(power) : 0n;
 		const m = shift(significand(u), FRACTION_BITS - 63 + exponent - power);
 		const logarithm = binaryLogarithm(xSign === 1 ? one - m : one + m, power);
