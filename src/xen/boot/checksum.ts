@@ -1,5 +1,6 @@
 /**
- * CRC-32 as gzip and xz compute it (reflected polynomial 0xEDB88320), eight bytes a step, because kernels are tens of megabytes.
+ * The checksums of payloads that are the same in several formats: CRC-32 as gzip and xz compute it (reflected polynomial 0xEDB88320),
+ * eight bytes a step, because kernels are tens of megabytes; and Adler-32 (RFC 1950), which lzop writes.
  */
 
 const SLICES = 8;
@@ -50,4 +51,23 @@ export function crc32(data: Uint8Array, start = 0, end = data.length): number {
 	}
 	for (; i < end; i++) c = (c >>> 8) ^ t0[(c ^ data[i]!) & 0xff]!;
 	return ~c >>> 0;
+}
+
+const ADLER_MODULUS = 65_521;
+/** As many bytes as can be added up before the sums must be reduced. */
+const ADLER_RUN = 5552;
+
+/** Adler-32 of `data[start..end)`, unsigned. */
+export function adler32(data: Uint8Array, start = 0, end = data.length): number {
+	let a = 1;
+	let b = 0;
+	for (let i = start; i < end; ) {
+		for (const stop = Math.min(i + ADLER_RUN, end); i < stop; i++) {
+			a += data[i]!;
+			b += a;
+		}
+		a %= ADLER_MODULUS;
+		b %= ADLER_MODULUS;
+	}
+	return b * 65_536 + a;
 }

@@ -2,6 +2,7 @@
  * LZO1X in the lzop container, as Linux's build makes it with `lzop -9`.
  * Container: lzop's own header layout; stream: the instruction table of Linux's Documentation/staging/lzo.rst (facts only).
  */
+import { adler32, crc32 } from "./checksum.ts";
 import { PayloadError } from "./errors.ts";
 import type { Output } from "./output.ts";
 
@@ -129,14 +130,19 @@ export function decompressLzo(input: Uint8Array, output: Output): void {
 		if (unpacked === 0) return;
 		const packed = word();
 		if (unpacked > MAX_BLOCK || packed > unpacked) throw corrupt("a block's size");
-		if (flags & FLAG_ADLER_UNPACKED) take(4);
-		if (flags & FLAG_CRC_UNPACKED) take(4);
+		const adler = flags & FLAG_ADLER_UNPACKED ? word() : undefined;
+		const crc = flags & FLAG_CRC_UNPACKED ? word() : undefined;
 		if (packed < unpacked) {
 			if (flags & FLAG_ADLER_PACKED) take(4);
 			if (flags & FLAG_CRC_PACKED) take(4);
 		}
 		const block = take(packed);
+		const start = output.length;
 		if (packed === unpacked) output.append(input.subarray(block, block + packed));
 		else decompressLzo1x(input, block, block + packed, output, unpacked);
+		const matches =
+			(adler === undefined || adler === adler32(output.bytes, start, output.length)) &&
+			(crc === undefined || crc === crc32(output.bytes, start, output.length));
+		if (!matches) throw corrupt("checksum of a block");
 	}
 }
