@@ -7,7 +7,7 @@
  * kernel entries stay short. Intel's SYSCALL is #UD in compatibility mode: 32-bit programs use SYSENTER and INT 0x80. Leaf
  * 0x16 gives the frequency, so that Linux does not measure it with the (absent) PIT.
  */
-import { CR4, XCR0 } from "../cpu/layout.ts";
+import { CR4 } from "../cpu/layout.ts";
 import type { CpuidResult } from "../cpu/processor.ts";
 import { Cr4 } from "./abi/arch.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -46,7 +46,8 @@ const OSXSAVE = 2 ** 27;
 /** ERMS: REP MOVSB and STOSB are the fastest way to move memory here. */
 const Leaf7Ebx = { FSGSBASE: 0, ERMS: 9, RDSEED: 18 } as const;
 const Extended1Edx = { SYSCALL: 11, NX: 20, RDTSCP: 27, LM: 29 } as const;
-const Extended1Ecx = { LAHF: 0 } as const;
+const Extended1Ecx = { LAHF: 0, PREFETCHW: 8 } as const;
+const XSAVEOPT = 1;
 
 function bits(features: Readonly<Record<string, number>>): number {
 	return Object.values(features).reduce((word, bit) => word + 2 ** bit, 0);
@@ -77,7 +78,7 @@ function brand(part: number): CpuidResult {
 	return result(word(0), word(1), word(2), word(3));
 }
 
-/** Bytes of an XSAVE area in the standard format with x87 and SSE state: legacy region and header. */
+/** Bytes of an XSAVE area in the standard format with x87 state, SSE state or both: legacy region and header. */
 const XSAVE_SIZE = 576;
 const XSTATE_X87_SSE = 3;
 
@@ -96,6 +97,7 @@ fixed(4, cache(2, 1, 8, 64), 1);
 fixed(4, cache(3, 2, 8, 1024), 2);
 fixed(7, result(0, bits(Leaf7Ebx)));
 fixed(0xd, result(XSTATE_X87_SSE, XSAVE_SIZE, XSAVE_SIZE), 0);
+fixed(0xd, result(XSAVEOPT), 1);
 fixed(0x4000_0000, result(HIGHEST_XEN, text("XenV"), text("MMXe"), text("nVMM")));
 fixed(0x4000_0001, result((4 << 16) | 17));
 // One hypercall page, MSRs from 0x40000000, MMU_PT_UPDATE_PRESERVE_AD.
@@ -128,10 +130,6 @@ export function cpuid(vcpu: Vcpu, leaf: number, subleaf: number): CpuidResult {
 			return timeLeaf(vcpu, subleaf);
 		case 0x4000_0005:
 			return subleaf === 0 ? result(0, machineAddressBits(vcpu)) : ZERO;
-	}
-	if (number === 0xd && subleaf === 0 && vcpu.registers.control(XCR0) === 1) {
-		// The size for what XCR0 enables; the legacy region is there in any case.
-		return FIXED.get(0xd * 256) ?? ZERO;
 	}
 	if (number > HIGHEST_BASIC && number < 0x4000_0000) return ZERO;
 	const selected = LEAVES_WITH_SUBLEAVES.has(number) ? subleaf >>> 0 : 0;

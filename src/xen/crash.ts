@@ -2,7 +2,7 @@
  * What is told of a domain that the hypervisor had to end: reason, registers in the manual's order, the top of the stack and the
  * calls that lead there by symbol. Nothing here may fail: it reads only what the guest itself could.
  */
-import { CR0, CR3, CR4 } from "../cpu/layout.ts";
+import { CR0, CR4 } from "../cpu/layout.ts";
 import { Access } from "../cpu/processor.ts";
 import { Gpr, type GprName, Segment, type SegmentName } from "../cpu/registers.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -68,8 +68,9 @@ function halves(low: number, high: number): string {
 	return (high >>> 0).toString(16).padStart(8, "0") + (low >>> 0).toString(16).padStart(8, "0");
 }
 
-/** Linear address of a word of the guest's memory, or -1. */
+/** Linear address of a word of the guest's memory, or -1; only the running vCPU's page tables can be walked. */
 function wordAt(vcpu: Vcpu, address: number): number {
+	if (vcpu.domain.hypervisor.scheduler.current !== vcpu) return -1;
 	const inPage = ((address % 4096) + 4096) & 4095;
 	if (inPage > 4088) return -1;
 	return vcpu.domain.hypervisor.processor.translate(address, Access.read, vcpu.registers.addressSpace);
@@ -115,7 +116,7 @@ function callsOf(vcpu: Vcpu, symbolAt: (address: number) => string | undefined):
 	return calls;
 }
 
-/** The state of a vCPU that is (or was last) running. */
+/** The state of a vCPU; with its stack and calls where it is the running one. */
 export function crashReport(vcpu: Vcpu, reason: string, options: CrashReportOptions = {}): CrashReport {
 	const { registers, domain } = vcpu;
 	const values: Record<string, string> = {
@@ -126,7 +127,7 @@ export function crashReport(vcpu: Vcpu, reason: string, options: CrashReportOpti
 	Object.assign(values, {
 		cr0: digits(registers.control(CR0)),
 		cr2: digits(registers.cr2),
-		cr3: digits(registers.control(CR3)),
+		cr3: digits((vcpu.kernelMode ? vcpu.kernelRoot : vcpu.userRoot) * 4096),
 		cr4: digits(registers.control(CR4)),
 		fs_base: digits(registers.segmentBase(Segment.fs)),
 		gs_base: digits(registers.segmentBase(Segment.gs)),

@@ -35,7 +35,7 @@ export interface Hypervisor {
 	releaseSlot(slot: number): void;
 	/** A new domain with the next free id (1 to 32751) and no vCPU, entered in {@link domains}; its frames and services follow. */
 	createDomain(name: string): Domain;
-	/** What a domain's running vCPU looks like, for Domain.crash. */
+	/** What a domain's running vCPU, or else its first, looks like; for Domain.crash. */
 	reportCrash(domain: Domain, reason: string): CrashReport | undefined;
 }
 
@@ -111,9 +111,10 @@ class Machine implements Hypervisor, Environment {
 
 	reportCrash(domain: Domain, reason: string): CrashReport | undefined {
 		const { current } = this.scheduler;
-		if (current === undefined || current.domain !== domain) return undefined;
+		const vcpu = current?.domain === domain ? current : domain.vcpus[0];
+		if (vcpu === undefined) return undefined;
 		const { processor } = this as { readonly processor: Processor & { lastBranches?: () => readonly number[] } };
-		return crashReport(current, reason, {
+		return crashReport(vcpu, reason, {
 			symbolAt: domain.symbolAt,
 			lastBranches: processor.lastBranches?.bind(processor),
 		});

@@ -86,6 +86,8 @@ const MSRS = new Map<number, Msr>([
 	// Other values are refused with a line in Xen's log, not with a fault.
 	[0x1a0, { name: "MISC_ENABLE", read: reads(MISC_ENABLE), write: ignored }],
 	[0x1b0, { name: "ENERGY_PERF_BIAS", write: ignored }],
+	// Xen's own page attributes: WB, WT, UC-, UC, WC, WP, UC, UC.
+	[0x277, { name: "PAT", read: reads(0x0007_0406, 0x0501) }],
 	[0x345, { name: "PERF_CAPABILITIES", read: reads(0) }],
 	[
 		0xc000_0080,

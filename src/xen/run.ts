@@ -98,15 +98,11 @@ function systemCall(vcpu: Vcpu): void {
 
 function exception(vcpu: Vcpu): void {
 	const { registers } = vcpu;
-	const { vector, errorCode } = registers;
+	const { vector, errorCode, cr2 } = registers;
 	switch (vector) {
 		case Vector.pageFault:
 			// A guest kernel's store to a page table, which is mapped read-only: done on its behalf where it is allowed.
-			if (
-				vcpu.kernelMode &&
-				(errorCode & PageFault.write) !== 0 &&
-				emulatePageTableWrite(vcpu, registers.cr2, errorCode)
-			) {
+			if (vcpu.kernelMode && (errorCode & PageFault.write) !== 0 && emulatePageTableWrite(vcpu, cr2, errorCode)) {
 				return;
 			}
 			break;
@@ -120,5 +116,7 @@ function exception(vcpu: Vcpu): void {
 			deviceNotAvailable(vcpu);
 			return;
 	}
+	// Looking at the instruction may have met a page of its own that is not there.
+	registers.cr2 = cr2;
 	injectException(vcpu, vector, errorCode);
 }

@@ -2,7 +2,7 @@
  * A processor that executes nothing: it walks page tables as the real one does, and each run is a step of a script that puts the
  * registers where an instruction would have left them. Tests of the hypervisor's half use it over real memory.
  */
-import { CR2, ERROR_CODE, VECTOR } from "../../src/cpu/layout.ts";
+import { CR2, ERROR_CODE, STATE, VECTOR } from "../../src/cpu/layout.ts";
 import type { Memory } from "../../src/cpu/memory.ts";
 import { Access, Exit, type Processor } from "../../src/cpu/processor.ts";
 import type { Registers } from "../../src/cpu/registers.ts";
@@ -39,7 +39,16 @@ export class FakeProcessor implements Processor {
 		this.roots[addressSpace] = mfn;
 	}
 
+	/** Linear address of the running context, whose CR2 tells of a failed translation. */
+	context = STATE;
+
 	translate(virtualAddress: number, access: Access, addressSpace: number): number {
+		const linear = this.walk(virtualAddress, access, addressSpace);
+		if (linear < 0) this.memory.setU64(this.context + CR2, virtualAddress);
+		return linear;
+	}
+
+	private walk(virtualAddress: number, access: Access, addressSpace: number): number {
 		const { memory } = this;
 		const low = ((virtualAddress % 2 ** 32) + 2 ** 32) % 2 ** 32;
 		const high = Math.floor(virtualAddress / 2 ** 32);

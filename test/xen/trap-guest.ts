@@ -129,6 +129,7 @@ export function createTrapGuest(): TrapGuest {
 	vcpu.kernelStackPointer = STACK2_TOP;
 	hypervisor.scheduler.current = vcpu;
 	const { registers } = vcpu;
+	processor.context = registers.base;
 	registers.rip = CODE;
 	registers.set(Gpr.rsp, STACK_TOP - 0x100);
 

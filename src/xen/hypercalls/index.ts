@@ -15,6 +15,7 @@ import { consoleIoHypercalls } from "./console-io.ts";
 import { descriptorHypercalls } from "./descriptors.ts";
 import { eventChannelHypercalls } from "./event-channel.ts";
 import { grantTableHypercalls } from "./grant-table.ts";
+import { memoryHypercalls } from "./memory.ts";
 import { mmuHypercalls } from "./mmu.ts";
 import { physdevHypercalls } from "./physdev.ts";
 import { refusedHypercalls } from "./refused.ts";
@@ -47,6 +48,7 @@ const multicallHypercall: Hypercall = {
 const families: readonly (readonly Hypercall[])[] = [
 	trapHypercalls,
 	mmuHypercalls,
+	memoryHypercalls,
 	descriptorHypercalls,
 	vmAssistHypercalls,
 	eventChannelHypercalls,
