@@ -3,9 +3,17 @@
  * (undefined.ts) and what differs between makers (differences.ts).
  */
 
-import { sanitised, tolerance, unpredictableStore, x87Tolerance } from "./differences.ts";
+import {
+	eitherFault,
+	makerStatus,
+	sameSelector,
+	sanitised,
+	tolerance,
+	unpredictableBytes,
+	x87Tolerance,
+} from "./differences.ts";
 import { Result } from "./records.ts";
-import { type Subject, undefinedDestination, undefinedFlags, undefinedStatus } from "./undefined.ts";
+import { type Subject, undefinedBits, undefinedDestination, undefinedFlags, undefinedStatus } from "./undefined.ts";
 
 /** CF PF AF ZF SF DF OF NT AC ID. TF, IF and IOPL are the host's; RF is set in the frame of every fault. */
 const COMPARED_FLAGS = 0x24_4cd5;
@@ -146,56 +154,53 @@ function stClose(expected: ResultAt, got: ResultAt, at: number, ulps: number): b
 	return difference >= -ulps && difference <= ulps;
 }
 
-/** Everything in which two results differ, less what is undefined. An empty list: they agree. */
-export function differences(
-	expected: ResultAt,
-	got: ResultAt,
-	subjects: readonly Subject[],
-	ignoredFlags: number,
-): Difference[] {
-	const found: Difference[] = [];
-	const add = (what: string, a: string, b: string): void => {
-		found.push({ what, expected: a, got: b });
-	};
-	const single = subjects.length === 1 ? subjects[0]! : undefined;
+/** What {@link differences} needs to know of a case beside its two results. */
+export interface CaseFacts {
+	/** Address of the first instruction. */
+	readonly rip: number;
+	/** The instruction, where it is a single one. */
+	readonly subject: Subject | undefined;
+	/** Flags that instructions of a sequence may leave undefined. */
+	readonly undefinedFlags: number;
+	/** The eight bytes of memory at a data offset before the case ran. */
+	readonly memory: (offset: number) => bigint;
+}
+
+type Add = (what: string, expected: string, got: string) => void;
+
+function outcome(expected: ResultAt, got: ResultAt, subject: Subject | undefined, add: Add): void {
 	const vector = u32(expected, Result.vector);
-	const completed = vector === BREAKPOINT || vector === STEPPED;
-
-	let sameFault = vector === u32(got, Result.vector);
-	if (sameFault && WITH_ERROR_CODE.has(vector)) {
+	const other = u32(got, Result.vector);
+	const cr2 = (result: ResultAt): number => Number(result.view.getBigInt64(result.offset + Result.cr2, true));
+	let same = vector === other;
+	if (same && WITH_ERROR_CODE.has(vector)) {
 		let errors = u32(expected, Result.error) ^ u32(got, Result.error);
-		if (vector === PAGE_FAULT) {
-			if (!equalWords(expected, got, Result.cr2, 8)) sameFault = false;
-			const cr2 = Number(expected.view.getBigInt64(expected.offset + Result.cr2, true));
-			if (sanitised(cr2)) errors &= ~1;
-		}
-		if (errors !== 0) sameFault = false;
+		if (vector === PAGE_FAULT && sanitised(cr2(expected))) errors &= ~1;
+		same = errors === 0 && (vector !== PAGE_FAULT || cr2(expected) === cr2(got));
 	}
-	if (!sameFault) add("outcome", vectorName(expected, true), vectorName(got, true));
+	const samePage = Math.floor(cr2(expected) / 4096) === Math.floor(cr2(got) / 4096);
+	if (!same && subject !== undefined) same = eitherFault(subject, vector, other, samePage);
+	if (!same) add("outcome", vectorName(expected, true), vectorName(got, true));
 	if (!equalWords(expected, got, Result.rip, 8)) add("rip", hex64(expected, Result.rip), hex64(got, Result.rip));
+}
 
-	const ignored = completed
-		? single !== undefined
-			? undefinedFlags(single)
-			: ignoredFlags
-		: single === undefined
-			? ignoredFlags
-			: 0;
-	const flags = (u32(expected, Result.rflags) ^ u32(got, Result.rflags)) & COMPARED_FLAGS & ~ignored;
-	if (flags !== 0) {
-		add(`rflags ${flagNames(flags)}`, flagNames(u32(expected, Result.rflags)), flagNames(u32(got, Result.rflags)));
+function segments(expected: ResultAt, got: ResultAt, add: Add): void {
+	for (let i = 0; i < 6; i++) {
+		const at = Result.selectors + i * 2;
+		const a = expected.view.getUint16(expected.offset + at, true);
+		const b = got.view.getUint16(got.offset + at, true);
+		if (!sameSelector(a, b)) add(SEGMENT_NAMES[i]!, hex32(a), hex32(b));
 	}
+	for (const [name, at] of [
+		["fs base", Result.fsBase],
+		["gs base", Result.gsBase],
+	] as const) {
+		if (!equalWords(expected, got, at, 8)) add(name, hex64(expected, at), hex64(got, at));
+	}
+}
 
-	const skipDestination = single !== undefined && completed && undefinedDestination(single);
-	const destination = single?.form.operands[0];
-	const destinationRegister =
-		skipDestination && (destination?.kind === "modrmRm" ? single.encoded.rm : single.encoded.register);
-	for (let i = 0; i < 16; i++) {
-		const at = Result.gpr + i * 8;
-		if (i === destinationRegister || equalWords(expected, got, at, 8)) continue;
-		add(GPR_NAMES[i]!, hex64(expected, at), hex64(got, at));
-	}
-	const close = single !== undefined ? tolerance(single) : 0;
+function floatingPoint(expected: ResultAt, got: ResultAt, subject: Subject | undefined, add: Add): void {
+	const close = subject !== undefined ? tolerance(subject) : 0;
 	for (let i = 0; i < 16; i++) {
 		const at = Result.xmm + i * 16;
 		if (equalWords(expected, got, at, 16)) continue;
@@ -203,7 +208,7 @@ export function differences(
 		const text = (result: ResultAt): string => `${hex64(result, at + 8)}:${hex64(result, at).slice(2)}`;
 		add(`xmm${i}`, text(expected), text(got));
 	}
-	const ulps = single !== undefined ? x87Tolerance(single) : 0;
+	const ulps = subject !== undefined ? x87Tolerance(subject) : 0;
 	for (let i = 0; i < 8; i++) {
 		const at = Result.st + i * 16;
 		if (equalWords(expected, got, at, 12)) continue;
@@ -212,51 +217,89 @@ export function differences(
 			`${hex32(result.view.getUint16(result.offset + at + 8, true))}:${hex64(result, at).slice(2)}`;
 		add(`st${i}`, text(expected), text(got));
 	}
-	if (u32(expected, Result.mxcsr) !== u32(got, Result.mxcsr)) {
-		add("mxcsr", hex32(u32(expected, Result.mxcsr)), hex32(u32(got, Result.mxcsr)));
-	}
 	const u16 = (result: ResultAt, at: number): number => result.view.getUint16(result.offset + at, true);
-	if (u16(expected, Result.x87Control) !== u16(got, Result.x87Control)) {
-		add("x87 control", hex32(u16(expected, Result.x87Control)), hex32(u16(got, Result.x87Control)));
-	}
-	const status = u16(expected, Result.x87Status) ^ u16(got, Result.x87Status);
-	if ((status & ~(single !== undefined ? undefinedStatus(single) : 0)) !== 0) {
-		add("x87 status", hex32(u16(expected, Result.x87Status)), hex32(u16(got, Result.x87Status)));
-	}
+	const word = (what: string, a: number, b: number, ignored: number): void => {
+		if (((a ^ b) & ~ignored) !== 0) add(what, hex32(a), hex32(b));
+	};
+	word("mxcsr", u32(expected, Result.mxcsr), u32(got, Result.mxcsr), 0);
+	word("x87 control", u16(expected, Result.x87Control), u16(got, Result.x87Control), 0);
+	const ignored = subject !== undefined ? undefinedStatus(subject) | makerStatus(subject) : 0;
+	word("x87 status", u16(expected, Result.x87Status), u16(got, Result.x87Status), ignored);
 	const tags = (result: ResultAt): number => result.view.getUint8(result.offset + Result.x87Tags);
-	if (tags(expected) !== tags(got)) add("x87 tags", hex32(tags(expected)), hex32(tags(got)));
-	for (let i = 0; i < 6; i++) {
-		const at = Result.selectors + i * 2;
-		if (u16(expected, at) !== u16(got, at)) add(SEGMENT_NAMES[i]!, hex32(u16(expected, at)), hex32(u16(got, at)));
+	word("x87 tags", tags(expected), tags(got), 0);
+}
+
+/** Everything in which two results differ, less what is undefined. An empty list: they agree. */
+export function differences(expected: ResultAt, got: ResultAt, facts: CaseFacts): Difference[] {
+	const found: Difference[] = [];
+	const add: Add = (what, a, b) => {
+		found.push({ what, expected: a, got: b });
+	};
+	const { subject } = facts;
+	const vector = u32(expected, Result.vector);
+	// A fault behind the instruction, where fetching the next one fails, is no fault of the instruction.
+	const completed =
+		vector === BREAKPOINT ||
+		vector === STEPPED ||
+		u32(expected, Result.rip) !== facts.rip ||
+		u32(expected, Result.rip + 4) !== 0;
+	outcome(expected, got, subject, add);
+
+	const ignored = subject === undefined ? facts.undefinedFlags : completed ? undefinedFlags(subject) : 0;
+	const flags = (u32(expected, Result.rflags) ^ u32(got, Result.rflags)) & COMPARED_FLAGS & ~ignored;
+	if (flags !== 0) {
+		add(`rflags ${flagNames(flags)}`, flagNames(u32(expected, Result.rflags)), flagNames(u32(got, Result.rflags)));
 	}
-	if (!equalWords(expected, got, Result.fsBase, 8))
-		add("fs base", hex64(expected, Result.fsBase), hex64(got, Result.fsBase));
-	if (!equalWords(expected, got, Result.gsBase, 8))
-		add("gs base", hex64(expected, Result.gsBase), hex64(got, Result.gsBase));
-	const memoryUndefined =
-		single !== undefined && ((skipDestination && destinationRegister === -1) || unpredictableStore(single.form.name));
-	if (!memoryUndefined) memoryDifferences(expected, got, add);
+
+	const skipped = subject !== undefined && completed && undefinedDestination(subject);
+	const bits = subject !== undefined && completed ? undefinedBits(subject) : 0;
+	const destination =
+		subject === undefined
+			? -1
+			: subject.form.operands[0]?.kind === "modrmRm"
+				? subject.encoded.rm
+				: subject.encoded.register;
+	for (let i = 0; i < 16; i++) {
+		const at = Result.gpr + i * 8;
+		if (equalWords(expected, got, at, 8) || (skipped && i === destination)) continue;
+		const low = u32(expected, at) ^ u32(got, at);
+		if (i === destination && (low & ~bits) === 0 && u32(expected, at + 4) === u32(got, at + 4)) continue;
+		add(GPR_NAMES[i]!, hex64(expected, at), hex64(got, at));
+	}
+	segments(expected, got, add);
+	floatingPoint(expected, got, subject, add);
+	if (!(skipped && destination === -1)) memoryDifferences(expected, got, facts, add);
 	return found;
 }
 
-function memoryDifferences(expected: ResultAt, got: ResultAt, add: (what: string, a: string, b: string) => void): void {
-	const words = (result: ResultAt): Map<number, string> => {
-		const map = new Map<number, string>();
+function memoryDifferences(expected: ResultAt, got: ResultAt, facts: CaseFacts, add: Add): void {
+	const words = (result: ResultAt): Map<number, bigint> => {
+		const map = new Map<number, bigint>();
 		for (let i = 0; i < u32(result, Result.changes); i++) {
-			const at = Result.bytes + i * 16;
-			map.set(u32(result, at), hex64(result, at + 8));
+			const at = result.offset + Result.bytes + i * 16;
+			map.set(result.view.getUint32(at, true), result.view.getBigUint64(at + 8, true));
 		}
 		return map;
 	};
 	const a = words(expected);
 	const b = words(got);
+	const { subject } = facts;
+	const unpredictable = subject !== undefined && subject.encoded.memory >= 0 ? unpredictableBytes(subject) : [];
 	let count = 0;
 	for (const offset of [...new Set([...a.keys(), ...b.keys()])].sort((x, y) => x - y)) {
-		if (a.get(offset) === b.get(offset)) continue;
+		const before = facts.memory(offset);
+		let difference = (a.get(offset) ?? before) ^ (b.get(offset) ?? before);
+		for (let byte = 0; byte < 8; byte++) {
+			const within = offset + byte - (subject?.encoded.memory ?? 0);
+			if (unpredictable.some(([from, to]) => within >= from && within < to)) difference &= ~(0xffn << BigInt(byte * 8));
+		}
+		if (difference === 0n) continue;
 		if (++count > 4) {
 			add("memory", "...", "...");
 			return;
 		}
-		add(`data+${hex32(offset)}`, a.get(offset) ?? "unchanged", b.get(offset) ?? "unchanged");
+		const text = (value: bigint | undefined): string =>
+			value === undefined ? `unchanged 0x${before.toString(16)}` : `0x${value.toString(16).padStart(16, "0")}`;
+		add(`data+${hex32(offset)}`, text(a.get(offset)), text(b.get(offset)));
 	}
 }

@@ -23,18 +23,64 @@ const APPROXIMATE: readonly { readonly names: RegExp; readonly error: number; re
 
 /** Bound of the relative difference in single-precision lanes, or 0 where results are exact. */
 export function tolerance(subject: Subject): number {
-	return APPROXIMATE.find(({ names }) => names.test(subject.form.name))?.error ?? 0;
+	return APPROXIMATE.find(({ names }) => names.test(subject.name))?.error ?? 0;
 }
 
 /** x87 instructions whose last bit is the maker's own: significands may differ by this many units of the last place. */
 export function x87Tolerance(subject: Subject): number {
-	return /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos)$/.test(subject.form.name) ? 1 : 0;
+	return /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos)$/.test(subject.name) ? 1 : 0;
+}
+
+/** Instructions that store or load a block in parts: the address of a fault within the page is the processor's own. */
+const BLOCK = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
+
+/**
+ * Whether two faults of one instruction are both right:
+ * - CMPS whose both operands fault: which is read first is the processor's own;
+ * - far returns and jumps, which check many things: AMD's processors read the outer stack before they look at the selector.
+ */
+export function eitherFault(subject: Subject, expected: number, got: number, samePage: boolean): boolean {
+	const pageFaults = expected === 14 && got === 14;
+	if (pageFaults && BLOCK.test(subject.name)) return samePage;
+	if (pageFaults && subject.name === "cmps") return true;
+	return /^(retf|iret|callf|jmpf)$/.test(subject.name) && FAULTS.has(expected) && FAULTS.has(got);
+}
+const FAULTS: ReadonlySet<number> = new Set([10, 11, 12, 13, 14]);
+
+/** Bits of the x87 status word: FCOMI and its kin clear C1 on Intel's processors, AMD's leave it. */
+export function makerStatus(subject: Subject): number {
+	return /^fu?comip?$/.test(subject.name) ? 0x200 : 0;
+}
+
+/** A null selector's RPL is lost when the kernel returns to user mode (IRET), as it does between case and result. */
+export function sameSelector(expected: number, got: number): boolean {
+	return expected === got || (expected < 4 && got < 4);
 }
 
 /**
- * Words that FXSAVE and FSTENV store and that are not compared: last x87 opcode and pointers, which AMD's processors only store while an
- * exception is pending, and what is behind XMM15, which no processor writes.
+ * Bytes of a stored block that are not compared, as [from, to): last x87 opcode and pointers, which AMD's processors only store
+ * while an exception is pending; MXCSR_MASK; what is reserved or behind XMM15.
  */
-export function unpredictableStore(name: string): boolean {
-	return /^(fxsave|fnsave|fnstenv|fsave|fstenv)/.test(name);
+export function unpredictableBytes(subject: Subject): readonly (readonly [number, number])[] {
+	const short = subject.encoded.operandSize === 16;
+	switch (subject.name) {
+		case "fxsave":
+			return [
+				[5, 24],
+				[28, 32],
+				...[0, 1, 2, 3, 4, 5, 6, 7].map((i) => [42 + i * 16, 48 + i * 16] as const),
+				[416, 512],
+			];
+		case "fnstenv":
+		case "fnsave":
+			return short
+				? [[6, 14]]
+				: [
+						[2, 4],
+						[6, 8],
+						[10, 28],
+					];
+		default:
+			return [];
+	}
 }

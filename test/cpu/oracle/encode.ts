@@ -229,7 +229,8 @@ export class Encoder {
 			encoded.operandSize = 16;
 			return true;
 		}
-		if (choice === 1 && !compatibility) {
+		// Far pointers with a 64-bit offset exist on Intel's processors only.
+		if (choice === 1 && !compatibility && !/^(callf|jmpf|l[sfg]s)$/.test(form.name)) {
 			encoded.operandSize = 64;
 			this.rexByte = 8;
 		}
@@ -372,7 +373,9 @@ export class Encoder {
 				const size = operand.code.startsWith("Ibs") ? 1 : bytesOf(operand, encoded.operandSize);
 				const roll = random.below(4);
 				let value = random.word();
-				if (roll === 0) value = random.pick(size === 1 ? IMMEDIATE_EDGES : WIDE_EDGES);
+				// The outer stack of RETF lies behind what it releases: near, so that it is there.
+				if (form.name === "retf") value = random.below(64);
+				else if (roll === 0) value = random.pick(size === 1 ? IMMEDIATE_EDGES : WIDE_EDGES);
 				else if (roll === 1) value = random.pick(IMMEDIATE_EDGES);
 				encoded.immediate = value;
 				this.number(value, size);

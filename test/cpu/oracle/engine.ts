@@ -62,7 +62,7 @@ const FRAMES = 64;
 const PRESENT_USER = 0x25;
 const WRITABLE = 0x42;
 
-const CR0 = 0x8005_003b;
+const CR0 = 0x8005_0033;
 /** PAE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE. */
 const CR4 = 0x5_06a0 & ~0x80;
 const EFER = 0xd01;
@@ -166,7 +166,7 @@ export class EmulatedEngine implements Engine {
 		} else if (exit === Exit.softwareInterrupt) {
 			error = 0;
 			// Linux opens only the gates of vectors 3 and 4 to user mode; the others are #GP with IDT set in the error code.
-			if (vector !== Vector.breakpoint && vector !== Vector.overflow && vector !== Vector.debug) {
+			if (vector !== Vector.breakpoint && vector !== Vector.overflow) {
 				error = vector * 8 + 2;
 				vector = Vector.generalProtection;
 				registers.rip -= processor.interruptLength;

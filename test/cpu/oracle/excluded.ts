@@ -11,6 +11,8 @@ const EXCLUDED: readonly (readonly [RegExp, string])[] = [
 	[/^(sgdt|sidt|sldt|str|smsw)$/, "UMIP: Linux emulates or forbids it"],
 	[/^(monitor|mwait|monitorx|mwaitx)$/, "depends on the host's settings"],
 	[/^(xsave|xrstor)/, "the area's contents depend on the host's XCR0"],
+	[/^(int1|icebp)$/, "a virtualised host reports its address differently"],
+	[/^(fstpnce|fneni|fndisi|fnsetpm)$/, "no processor documents it"],
 	[/^(rdpkru|wrpkru)$/, "depends on the host's settings"],
 ];
 

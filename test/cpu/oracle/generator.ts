@@ -9,6 +9,7 @@ import { Random } from "./random.ts";
 import { Case, type CaseBatch, CODE, CODE_BYTES, DATA, DATA_BYTES, READ_ONLY_BYTES } from "./records.ts";
 import { UndefinedAlong } from "./sequences.ts";
 import { adjust, prepare } from "./special.ts";
+import { mnemonic } from "./undefined.ts";
 import { background, putExtended, putInteger, putVector } from "./values.ts";
 
 export interface GeneratorOptions {
@@ -40,7 +41,7 @@ function usesVectors(form: InstructionForm): boolean {
 
 /** Branches are stepped over: they may lead anywhere. */
 function isBranch(form: InstructionForm): boolean {
-	return /^(j|loop|call|ret)/.test(form.name) && !/far|^retf/.test(form.name);
+	return /^(j|loop|call|ret)/.test(form.name) && !/^(retf|callf|jmpf)$/.test(form.name);
 }
 
 interface Traits {
@@ -92,7 +93,7 @@ export class Generator {
 		const flags = new UndefinedAlong();
 		for (let tries = 0; drawn.length < length && tries < length * 40; tries++) {
 			const candidate = random.below(forms.length);
-			const { name } = forms[candidate]!;
+			const name = mnemonic(forms[candidate]!);
 			if (traits[candidate]!.branch && drawn.length < length - 1) continue;
 			if (!flags.allows(name)) continue;
 			flags.add(name);
@@ -127,9 +128,10 @@ export class Generator {
 		for (let i = 0; i < drawn.length; i++) {
 			const form = forms[drawn[i]!]!;
 			const keep = i > 0;
-			if (!keep) prepare(form.name, test, random);
+			const name = mnemonic(form);
+			if (!keep) prepare(name, test, random);
 			encoder.encode(form, test, rip, keep);
-			if (!keep) adjust(form.name, test, random, encoded);
+			if (!keep) adjust(name, test, random, encoded);
 			if (view.getUint8(base + Case.codeLength) + encoded.length > Case.maxCode) break;
 			test.append(encoded.bytes, encoded.length);
 			rip += encoded.length;

@@ -28,15 +28,25 @@ const { values } = parseArgs({
 	},
 });
 
+/** Mismatches by mnemonic, with the encodings concerned. */
 function table(summary: RunSummary): string {
-	const rows = summary.forms
-		.filter(({ mismatches }) => mismatches > 0)
-		.map(({ form, cases, mismatches, what, firstIndex }) => {
-			const kinds = [...what].sort((x, y) => y[1] - x[1]).map(([kind, count]) => `${kind} (${count})`);
-			return `| ${form.name} | ${form.encoding} | ${mismatches}/${cases} | ${kinds.slice(0, 5).join(", ")} | ${firstIndex} |`;
-		});
+	const rows: string[] = [];
+	const bad = summary.forms.filter(({ mismatches }) => mismatches > 0);
+	for (const name of new Set(bad.map(({ form }) => form.name))) {
+		const group = bad.filter(({ form }) => form.name === name);
+		const what = new Map<string, number>();
+		for (const entry of group) for (const [kind, count] of entry.what) what.set(kind, (what.get(kind) ?? 0) + count);
+		const kinds = [...what].sort((x, y) => y[1] - x[1]).map(([kind, count]) => `${kind} (${count})`);
+		const sum = (key: "mismatches" | "cases"): number => group.reduce((total, entry) => total + entry[key], 0);
+		const encodings = group.map(({ form }) => form.encoding);
+		const shown =
+			encodings.length > 3 ? `${encodings.slice(0, 2).join("; ")}; ${encodings.length - 2} more` : encodings.join("; ");
+		rows.push(
+			`| ${name} | ${shown} | ${sum("mismatches")}/${sum("cases")} | ${kinds.slice(0, 4).join(", ")} | ${group[0]!.firstIndex} |`,
+		);
+	}
 	if (rows.length === 0) return "";
-	return ["| name | encoding | mismatches | what differs | first |", "|---|---|---|---|---|", ...rows].join("\n");
+	return ["| name | encodings | mismatches | what differs | first |", "|---|---|---|---|---|", ...rows].join("\n");
 }
 
 const reason = unavailable();

@@ -273,8 +273,11 @@ __attribute__((used)) static void handle(int signal, siginfo_t *information, voi
 	write_bases(host_fs_base, 0);
 }
 
-/* A case may leave AC set, which makes the handler's own unaligned accesses fault: clear it before compiled code runs. */
-__asm__(".text\nenter:\n\tpushfq\n\tandl $~0x40000, (%rsp)\n\tpopfq\n\tjmp handle\n");
+/*
+ * A case may leave AC set, which makes the handler's own unaligned accesses fault, and NT or ID, which the return from a signal does not
+ * set from the context: all three are cleared before compiled code runs.
+ */
+__asm__(".text\nenter:\n\tpushfq\n\tandl $~0x244000, (%rsp)\n\tpopfq\n\tjmp handle\n");
 extern void enter(int, siginfo_t *, void *);
 
 static void fail(const char *what)

@@ -9,7 +9,7 @@ import type { Engine } from "./engine.ts";
 import { commonBackground, fill, Generator, type GeneratorOptions } from "./generator.ts";
 import { CaseBatch, Result, resultLength } from "./records.ts";
 import { describe } from "./report.ts";
-import { everUndefinedFlags, subjectOf } from "./undefined.ts";
+import { everUndefinedFlags, mnemonic, subjectOf } from "./undefined.ts";
 
 const BATCH = 8192;
 const BREAKPOINT = 3;
@@ -138,13 +138,14 @@ function explain(
 ): Difference[] {
 	const test = new CaseWriter(batch);
 	// A fault may have ended a sequence anywhere: flags that any instruction of it leaves undefined do not count.
-	let ignored = 0;
-	for (const form of drawn) ignored |= everUndefinedFlags(generator.forms[form]!.name);
-	// Making it again leaves the decoded details of the last instruction behind.
-	const subjects = [];
-	if (drawn.length === 1) {
-		generator.generate(index, test, at);
-		subjects.push(subjectOf(generator.forms[drawn[0]!]!, generator.encoded, test));
-	}
-	return differences(expected, got, subjects, ignored);
+	let undefinedFlags = 0;
+	for (const form of drawn) undefinedFlags |= everUndefinedFlags(mnemonic(generator.forms[form]!));
+	// Making it again leaves the details of the last instruction behind.
+	generator.generate(index, test, at);
+	const subject = drawn.length === 1 ? subjectOf(generator.forms[drawn[0]!]!, generator.encoded, test) : undefined;
+	const memory = (offset: number): bigint => {
+		const within = test.windowAt(offset, 8);
+		return batch.view.getBigUint64(within >= 0 ? within : batch.background.byteOffset + offset, true);
+	};
+	return differences(expected, got, { rip: test.rip, subject, undefinedFlags, memory });
 }

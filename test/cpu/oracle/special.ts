@@ -95,7 +95,7 @@ function farFrame(test: CaseWriter, random: Random): void {
 
 /** Before the instruction is encoded; patterns of mnemonics, the first that matches. */
 const PREPARATIONS: readonly (readonly [RegExp, Prepare])[] = [
-	[/^(iret|retf|ret far|lret|retfar)/, farFrame],
+	[/^(iret|retf)/, farFrame],
 	[/^(push|pop|call|ret|enter|leave|pusha|popa)(?!cnt)/, stack],
 	[/^(movs|stos|lods|cmps|scas|ins|outs)[bwdqv]?$/, strings],
 	[/^i?div$/, dividend],
@@ -111,6 +111,8 @@ const PREPARATIONS: readonly (readonly [RegExp, Prepare])[] = [
 	],
 ];
 
+/** EMMS resets TOP on AMD's processors only; CVTPI2PS from memory turns to MMX state on Intel's only: start from where neither shows. */
+const MMX_STATE_BEFORE = /^(emms|cvtpi2ps)$/;
 const FLAGS_ON_STACK = /^popf/;
 const ENTER_LEAVE = /^(enter|leave)$/;
 
@@ -210,6 +212,11 @@ const ADJUSTMENTS: readonly (readonly [RegExp, Adjust])[] = [
 export function adjust(name: string, test: CaseWriter, random: Random, encoded: Encoded): void {
 	for (const [pattern, action] of ADJUSTMENTS) {
 		if (pattern.test(name)) action(test, random, encoded);
+	}
+	if (MMX_STATE_BEFORE.test(name)) {
+		const at = test.base + Case.x87Status;
+		test.view.setUint16(at, test.view.getUint16(at, true) & ~0x3800, true);
+		test.view.setUint8(test.base + Case.x87Tags, 0xff);
 	}
 	if (FLAGS_ON_STACK.test(name)) {
 		// Whatever lies at the stack's top; clear TF there.

@@ -9,9 +9,15 @@ import type { Encoded } from "./encode.ts";
 const BITS = { CF: 0x1, PF: 0x4, AF: 0x10, ZF: 0x40, SF: 0x80, OF: 0x800 } as const;
 const ALL = "CF PF AF ZF SF OF";
 
+/** The mnemonic in lower case: names of the table may carry operands ("FADD ST(0), ST(i)"). */
+export function mnemonic(form: InstructionForm): string {
+	return form.name.toLowerCase().split(" ")[0]!;
+}
+
 /** What conditions look at. */
 export interface Subject {
 	readonly form: InstructionForm;
+	readonly name: string;
 	readonly encoded: Encoded;
 	/** In bits. */
 	readonly size: number;
@@ -115,14 +121,14 @@ export function subjectOf(form: InstructionForm, encoded: Encoded, test: CaseWri
 	if (last?.kind === "constant") count = last.value;
 	else if (last?.kind === "immediate") count = encoded.immediate;
 	else if (last?.code === "CL") count = test.low(RCX);
-	return { form, encoded, size, count: count & (size === 64 ? 63 : 31) };
+	return { form, name: mnemonic(form), encoded, size, count: count & (size === 64 ? 63 : 31) };
 }
 
 /** Bits of RFLAGS that are undefined after the instruction. */
 export function undefinedFlags(subject: Subject): number {
 	let mask = 0;
 	for (const entry of UNDEFINED_FLAGS) {
-		if (entry.names.test(subject.form.name) && entry.when(subject)) mask |= flagMask(entry.flags);
+		if (entry.names.test(subject.name) && entry.when(subject)) mask |= flagMask(entry.flags);
 	}
 	return mask;
 }
@@ -130,15 +136,21 @@ export function undefinedFlags(subject: Subject): number {
 /** Whether the first operand is undefined after the instruction. */
 export function undefinedDestination(subject: Subject): boolean {
 	return UNDEFINED_RESULTS.some(
-		({ names, when, what }) => what === "destination" && names.test(subject.form.name) && when(subject),
+		({ names, when, what }) => what === "destination" && names.test(subject.name) && when(subject),
 	);
+}
+
+/** Bits of the first operand (below 32) that are undefined after the instruction, where not all of it is. */
+export function undefinedBits(subject: Subject): number {
+	// LAR: "00FxFF00H, where x indicates that the four corresponding bits are undefined".
+	return subject.name === "lar" ? 0xf_0000 : 0;
 }
 
 /** Bits of the x87 status word that are undefined after the instruction. */
 export function undefinedStatus(subject: Subject): number {
 	let mask = 0;
 	for (const { names, when, what } of UNDEFINED_RESULTS) {
-		if (typeof what === "number" && names.test(subject.form.name) && when(subject)) mask |= what;
+		if (typeof what === "number" && names.test(subject.name) && when(subject)) mask |= what;
 	}
 	return mask;
 }
