@@ -439,14 +439,12 @@ export function storeRegister(pops: boolean): Execute {
 	};
 }
 
-/** D9 D8+i, an alias of FSTP that does not check for an empty register but copies that it is. */
+/** D9 D8+i, an alias of FSTP that stores nothing from an empty register but pops it without a fault. */
 export const storeRegisterUnchecked: Execute = (memory, base, i) => {
 	begin(memory, base);
-	const empty = isEmpty(memory, base, 0);
-	read(memory, base, 0, a);
-	write(memory, base, i, a);
-	if (empty) {
-		free(memory, base, i);
+	if (!isEmpty(memory, base, 0)) {
+		read(memory, base, 0, a);
+		write(memory, base, i, a);
 	}
 	pop(memory, base);
 	finish(memory, base);

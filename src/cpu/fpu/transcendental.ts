@@ -71,10 +71,9 @@ function finish(
 		power + length - 1 + BIAS,
 		Number(top >> 64n),
 		Number((top >> 32n) & 0xffff_ffffn),
-		Number(top & 0xffff_ffffn) | 1,
+		(Number(top & 0xffff_ffffn) | 1) >>> 0,
 		result,
 	);
-	result.high >>>= 0;
 	return true;
 }
 

@@ -25,6 +25,9 @@ const SEED = Number(process.env["PARAVIRT_X87_SEED"] ?? 20_260_101);
 
 const C1 = 0x200;
 const DE = 0x02;
+const PE = 0x20;
+const ES = 0x80;
+const B = 0x8000;
 
 /** Functions that no standard fixes to the last bit: they may differ by one unit in the last place, and so in C1. */
 const TRANSCENDENTAL = new Set(["F2XM1", "FYL2X", "FYL2XP1", "FPTAN", "FPATAN", "FSIN", "FCOS", "FSINCOS"]);
@@ -136,7 +139,11 @@ function isUndefined(name: string, before: DataView, at: number, after: DataView
 
 function differs(operation: X87Operation, ours: DataView, theirs: DataView, at: number): boolean {
 	const transcendental = TRANSCENDENTAL.has(operation.name);
-	const ignored = transcendental || C1_BY_VENDOR.test(operation.name) ? C1 : 0;
+	let ignored = transcendental || C1_BY_VENDOR.test(operation.name) ? C1 : 0;
+	if (transcendental && (ours.getUint16(at + AT.status, true) & PE) === 0) {
+		// An exact result, which processors may call inexact.
+		ignored |= PE | ES | B;
+	}
 	const status = (ours.getUint16(at + AT.status, true) ^ theirs.getUint16(at + AT.status, true)) & ~ignored;
 	if (status !== 0 || ours.getUint16(at + AT.control, true) !== theirs.getUint16(at + AT.control, true)) {
 		return true;
