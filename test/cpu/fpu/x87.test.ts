@@ -20,8 +20,9 @@ import { packFlags, unpackFlags } from "../../../src/cpu/semantics/flag-words.ts
 import { AT, MEMORY_SIZE, putCase, Random, RECORD } from "./cases.ts";
 import { runNatively, whyNoOracle } from "./native.ts";
 
-const CASES = Number(process.env["PARAVIRT_X87_CASES"] ?? 160);
-const SEED = Number(process.env["PARAVIRT_X87_SEED"] ?? 20_260_101);
+const { PARAVIRT_X87_CASES, PARAVIRT_X87_SEED } = process.env;
+const CASES = Number(PARAVIRT_X87_CASES ?? 160);
+const SEED = Number(PARAVIRT_X87_SEED ?? 20_260_101);
 
 const C1 = 0x200;
 const DE = 0x02;
