@@ -13,7 +13,10 @@ import type { KernelSymbol } from "./symbols.ts";
 
 const TOKENS = 256;
 const DIGIT_ZERO = 0x30;
+const LONGEST_TOKEN = 128;
 const MARKER_STEP = 256;
+/** How many places that look like markers are tried; in real kernels the first or second one is it. */
+const MAX_TRIES = 200;
 /** More symbols than any kernel has. */
 const MAX_SYMBOLS = 2_000_000;
 
@@ -37,28 +40,37 @@ function findDigits(bytes: Uint8Array, from: number): number {
 	return -1;
 }
 
-/** 256 strings, followed by an array of their offsets, which proves them. */
+/** 256 strings from `start` on, followed by an array of their offsets, which proves them. */
+function readTokenTable(bytes: Uint8Array, view: DataView, start: number): TokenTable | undefined {
+	const tokens: string[] = [];
+	const offsets: number[] = [];
+	let at = start;
+	for (let token = 0; token < TOKENS && at < bytes.length; token++) {
+		const text = cString(bytes, at, Math.min(at + 256, bytes.length));
+		offsets.push(at - start);
+		tokens.push(text);
+		at += text.length + 1;
+	}
+	const index = align8(at);
+	const end = index + TOKENS * 2;
+	if (tokens.length < TOKENS || end > bytes.length) return undefined;
+	return offsets.every((offset, token) => view.getUint16(index + token * 2, true) === offset)
+		? { start, end, tokens }
+		: undefined;
+}
+
+/** Goes back from the digits to the first token: over those that end in a zero, then to an aligned address. */
 function findTokenTable(bytes: Uint8Array, view: DataView): TokenTable | undefined {
 	for (let digits = findDigits(bytes, 0); digits >= 0; digits = findDigits(bytes, digits + 1)) {
-		let start = digits;
-		for (let before = DIGIT_ZERO; before > 0 && start > 1; before--) {
-			start--;
-			while (start > 0 && bytes[start - 1] !== 0) start--;
+		let second = digits;
+		for (let token = DIGIT_ZERO; token > 1 && second > 1; token--) {
+			second--;
+			while (second > 0 && bytes[second - 1] !== 0) second--;
 		}
-		// Where padding stands before the first string, the walk above stopped at its last zero.
-		const offsets: number[] = [];
-		const tokens: string[] = [];
-		let at = start;
-		for (let token = 0; token < TOKENS && at < bytes.length; token++) {
-			const text = cString(bytes, at, Math.min(at + 256, bytes.length));
-			offsets.push(at - start);
-			tokens.push(text);
-			at += text.length + 1;
-		}
-		const end = align8(at);
-		if (end + TOKENS * 2 > bytes.length) continue;
-		if (offsets.every((offset, token) => view.getUint16(end + token * 2, true) === offset)) {
-			return { start, end: end + TOKENS * 2, tokens };
+		const nearest = align8(second) - 8;
+		for (let start = nearest; start >= 0 && start > nearest - LONGEST_TOKEN; start -= 8) {
+			const table = readTokenTable(bytes, view, start);
+			if (table !== undefined) return table;
 		}
 	}
 	return undefined;
@@ -78,34 +90,35 @@ function isAscending(view: DataView, start: number, count: number): boolean {
 }
 
 /** Markers that end right before the token table (with a word of padding or without): ascending words from 0 on. */
-function markersBefore(view: DataView, tokenTable: number): Markers | undefined {
+function* markersBefore(view: DataView, tokenTable: number): Generator<Markers> {
 	let at = tokenTable - 4;
 	if (at >= 0 && view.getUint32(at, true) === 0) at -= 4;
 	const last = at;
 	let previous = Number.POSITIVE_INFINITY;
 	for (; at >= 0; at -= 4) {
 		const marker = view.getUint32(at, true);
-		if (marker >= previous) return undefined;
-		if (marker === 0) return { start: at, count: (last - at) / 4 + 1 };
+		if (marker >= previous) return;
+		if (marker === 0) {
+			yield { start: at, count: (last - at) / 4 + 1 };
+			return;
+		}
 		previous = marker;
 	}
-	return undefined;
 }
 
 /**
  * Markers before seqs_of_names, which has three bytes for each symbol: its length gives the number of markers, which then
  * have to be ascending words from 0 on.
  */
-function markersBeforeSequences(view: DataView, tokenTable: number): Markers | undefined {
+function* markersBeforeSequences(view: DataView, tokenTable: number): Generator<Markers> {
 	for (let length = 8; length <= MAX_SYMBOLS * 3 && length < tokenTable; length += 8) {
 		const count = Math.ceil(Math.floor(length / 3) / MARKER_STEP);
 		// Padding makes the number of symbols uncertain by two, and so at a boundary that of markers by one.
 		for (const markers of [count, count - 1]) {
 			const start = tokenTable - length - align8(markers * 4);
-			if (markers > 1 && isAscending(view, start, markers)) return { start, count: markers };
+			if (markers > 1 && isAscending(view, start, markers)) yield { start, count: markers };
 		}
 	}
-	return undefined;
 }
 
 /** The names from `at` on, checked against the markers; undefined where they do not fit. */
@@ -175,6 +188,19 @@ function readAddresses(view: DataView, numSymbols: number, count: number, tokenI
 	return undefined;
 }
 
+/** The names that the first markers lead to which lead to any. */
+function firstNames(bytes: Uint8Array, view: DataView, table: TokenTable): Names | undefined {
+	let tries = 0;
+	for (const find of [markersBefore, markersBeforeSequences]) {
+		for (const markers of find(view, table.start)) {
+			const found = findNames(bytes, view, markers, table.tokens);
+			if (found !== undefined) return found;
+			if (++tries === MAX_TRIES) return undefined;
+		}
+	}
+	return undefined;
+}
+
 /** The symbols of the kallsyms tables, or none where there are no tables of a known layout. */
 export function readKallsyms(elf: ElfFile): KernelSymbol[] {
 	const section = elf.section(".rodata");
@@ -183,11 +209,7 @@ export function readKallsyms(elf: ElfFile): KernelSymbol[] {
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 	const table = findTokenTable(bytes, view);
 	if (table === undefined) return [];
-	let found: Names | undefined;
-	for (const find of [markersBefore, markersBeforeSequences]) {
-		const markers = find(view, table.start);
-		found ??= markers && findNames(bytes, view, markers, table.tokens);
-	}
+	const found = firstNames(bytes, view, table);
 	if (found === undefined) return [];
 	const addresses = readAddresses(view, found.numSymbols, found.names.length, table.end);
 	if (addresses === undefined) return [];
