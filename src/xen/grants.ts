@@ -206,7 +206,7 @@ export class GrantTable {
 	}
 
 	/**
-	 * _set_status of Xen: checks what the entry says and marks it as being read or written. `mapping` refuses sub-page grants.
+	 * _set_status of Xen: checks what the entry says and marks it as being read or written. `mapping` refuses sub-page and transitive grants.
 	 * A grant in use already is only checked for being writable.
 	 */
 	setStatus(ref: number, user: number, readOnly: boolean, mapping: boolean): number {
@@ -215,7 +215,8 @@ export class GrantTable {
 		const flags = memory.u16(entry);
 		if (this.pin[ref] === 0) {
 			const type = flags & (GrantFlag.typeMask | (mapping ? GrantFlag.subPage : 0));
-			const allowed = type === GrantFlag.permitAccess || (this.version === 2 && type === GrantFlag.transitive);
+			const passedOn = this.version === 2 && !mapping && type === GrantFlag.transitive;
+			const allowed = type === GrantFlag.permitAccess || passedOn;
 			if (!allowed || memory.u16(entry + grantEntryV1.offset.domid) !== user) return GrantStatus.generalError;
 		}
 		if (!readOnly && (flags & GrantFlag.readonly) !== 0) return GrantStatus.generalError;

@@ -5,6 +5,7 @@ import * as abi from "../abi/grant-table.ts";
 import type { Domain } from "../domain.ts";
 import { CopyBuffer, copyBetween } from "../grant-copy.ts";
 import { type Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../hypercall.ts";
+import { OWNER } from "../mm/frame-info.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
 import type { Vcpu } from "../vcpu.ts";
 
@@ -111,6 +112,9 @@ function transfer(vcpu: Vcpu): void {
 		args.status = status & 0xffff;
 		return;
 	}
+	// Nobody maps it any more, but a translation of its old owner's may be left.
+	frames.flushAll();
+	frames.words[frames.info(mfn) + OWNER] = to.id;
 	frames.restore(mfn, to.id);
 	const entry = to.grants.entry(ref);
 	frames.setM2p(mfn, to.grants.frameOf(ref));
