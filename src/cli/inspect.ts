@@ -1,5 +1,6 @@
 /** `paravirt inspect`: what a kernel image says of itself. */
 import type { CommandDef } from "citty";
+import { formatReport, inspectKernel } from "../xen/boot/index.ts";
 import { UsageError } from "./errors.ts";
 import { readInput } from "./guest-files.ts";
 
@@ -14,6 +15,7 @@ export const inspectCommand: CommandDef = {
 	async run({ args }) {
 		const { kernel } = args;
 		if (typeof kernel !== "string") throw new UsageError("inspect needs a kernel", "Write paravirt inspect KERNEL.");
-		process.stdout.write(`${(await readInput(kernel)).length}\n`);
+		const report = inspectKernel(await readInput(kernel), { name: kernel });
+		process.stdout.write(`${formatReport(report).trimEnd()}\n`);
 	},
 };

@@ -8,8 +8,14 @@ import { PAGE_SIZE } from "../cpu/layout.ts";
 import { Memory } from "../cpu/memory.ts";
 import { Gpr, Segment } from "../cpu/registers.ts";
 import { RESERVED_CONSOLE } from "../xen/abi/grant-table.ts";
-import { type BuiltDomain, buildDomain, ImageError, type KernelImage, openKernel } from "../xen/boot/index.ts";
-import { symbolsFromKernel } from "../xen/boot/symbols.ts";
+import {
+	type BuiltDomain,
+	buildDomain,
+	ImageError,
+	type KernelImage,
+	openKernel,
+	symbolsFromKernel,
+} from "../xen/boot/index.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import type { Domain } from "../xen/domain.ts";
 import { EventChannels } from "../xen/events.ts";
