@@ -168,8 +168,9 @@ function multiplyHigh(a: number, b: number): number {
 	const bLow = b & 0xffff;
 	const bHigh = b >>> 16;
 	const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-	const middleLow = (middle % 0x1_0000) + aLow * bHigh;
-	return aHigh * bHigh + Math.floor(middle / 0x1_0000) + Math.floor(middleLow / 0x1_0000);
+	const carry = Math.floor(middle / 0x1_0000);
+	const middleLow = middle - carry * 0x1_0000 + aLow * bHigh;
+	return aHigh * bHigh + carry + Math.floor(middleLow / 0x1_0000);
 }
 
 function multiplyLow(a: number, b: number): number {
@@ -201,14 +202,13 @@ export function multiply(environment: FloatEnvironment, a: Extended, b: Extended
 	unpack(b, ub);
 	// Four 32-bit digits of the product, least significant first.
 	const cross = multiplyHigh(ua.low, ub.low) + multiplyLow(ua.high, ub.low) + multiplyLow(ua.low, ub.high);
-	const digit1 = cross % TWO_32;
+	const crossCarry = Math.floor(cross / TWO_32);
+	const digit1 = cross - crossCarry * TWO_32;
 	const upper =
-		multiplyHigh(ua.high, ub.low) +
-		multiplyHigh(ua.low, ub.high) +
-		multiplyLow(ua.high, ub.high) +
-		Math.floor(cross / TWO_32);
-	const digit2 = upper % TWO_32;
-	const digit3 = multiplyHigh(ua.high, ub.high) + Math.floor(upper / TWO_32);
+		multiplyHigh(ua.high, ub.low) + multiplyHigh(ua.low, ub.high) + multiplyLow(ua.high, ub.high) + crossCarry;
+	const upperCarry = Math.floor(upper / TWO_32);
+	const digit2 = upper - upperCarry * TWO_32;
+	const digit3 = multiplyHigh(ua.high, ub.high) + upperCarry;
 	const sticky = multiplyLow(ua.low, ub.low) === 0 ? 0 : 1;
 	let exponent = ua.exponent + ub.exponent - BIAS + 1;
 	let h = digit3;
@@ -232,7 +232,7 @@ const remainder = new Wide();
  * that is off by at most one. Leaves the new remainder, which is again below the divisor.
  */
 function divisionStep(divisor: Unpacked, bits: number): number {
-	const scale = 2 ** bits;
+	const scale = 1 << bits;
 	let digit = Math.floor(((remainder.high * TWO_32 + remainder.low) / (divisor.high * TWO_32 + divisor.low)) * scale);
 	let low = remainder.low * scale - digit * divisor.low;
 	let high = remainder.high * scale - digit * divisor.high;
@@ -330,8 +330,7 @@ export function divide(environment: FloatEnvironment, a: Extended, b: Extended, 
 /** Largest integer whose square is not above a value of at most 192 bits. */
 function integerSquareRoot(value: bigint): bigint {
 	let root = BigInt(Math.floor(Math.sqrt(Number(value))));
-	// The estimate has 52 good bits; each step of Newton's doubles them, and from above it only falls.
-	root = (root + value / root) >> 1n;
+	// The estimate has 52 good bits; one step of Newton's doubles them.
 	root = (root + value / root) >> 1n;
 	while (root * root > value) {
 		root--;
