@@ -5,6 +5,7 @@
 
 import {
 	eitherFault,
+	entersMmxAtFault,
 	makerStatus,
 	sameSelector,
 	sanitised,
@@ -13,7 +14,14 @@ import {
 	x87Tolerance,
 } from "./differences.ts";
 import { Result } from "./records.ts";
-import { type Subject, undefinedBits, undefinedDestination, undefinedFlags, undefinedStatus } from "./undefined.ts";
+import {
+	type Subject,
+	undefinedBits,
+	undefinedDestination,
+	undefinedFlags,
+	undefinedStatus,
+	undefinedX87,
+} from "./undefined.ts";
 
 /** CF PF AF ZF SF DF OF NT AC ID. TF, IF and IOPL are the host's; RF is set in the frame of every fault. */
 const COMPARED_FLAGS = 0x24_4cd5;
@@ -147,10 +155,12 @@ function xmmClose(expected: ResultAt, got: ResultAt, at: number, error: number):
 }
 
 function stClose(expected: ResultAt, got: ResultAt, at: number, ulps: number): boolean {
-	if (expected.view.getUint16(expected.offset + at + 8, true) !== got.view.getUint16(got.offset + at + 8, true))
-		return false;
-	const difference =
-		expected.view.getBigUint64(expected.offset + at, true) - got.view.getBigUint64(got.offset + at, true);
+	// Sign, exponent and fraction in one number: neighbours differ by one also across powers of two.
+	const ordered = (result: ResultAt): bigint => {
+		const top = BigInt(result.view.getUint16(result.offset + at + 8, true));
+		return (top << 63n) | (result.view.getBigUint64(result.offset + at, true) & 0x7fff_ffff_ffff_ffffn);
+	};
+	const difference = ordered(expected) - ordered(got);
 	return difference >= -ulps && difference <= ulps;
 }
 
@@ -199,7 +209,13 @@ function segments(expected: ResultAt, got: ResultAt, add: Add): void {
 	}
 }
 
-function floatingPoint(expected: ResultAt, got: ResultAt, subject: Subject | undefined, add: Add): void {
+function floatingPoint(
+	expected: ResultAt,
+	got: ResultAt,
+	subject: Subject | undefined,
+	completed: boolean,
+	add: Add,
+): void {
 	const close = subject !== undefined ? tolerance(subject) : 0;
 	for (let i = 0; i < 16; i++) {
 		const at = Result.xmm + i * 16;
@@ -208,6 +224,12 @@ function floatingPoint(expected: ResultAt, got: ResultAt, subject: Subject | und
 		const text = (result: ResultAt): string => `${hex64(result, at + 8)}:${hex64(result, at).slice(2)}`;
 		add(`xmm${i}`, text(expected), text(got));
 	}
+	const u16 = (result: ResultAt, at: number): number => result.view.getUint16(result.offset + at, true);
+	const word = (what: string, a: number, b: number, ignored: number): void => {
+		if (((a ^ b) & ~ignored) !== 0) add(what, hex32(a), hex32(b));
+	};
+	word("mxcsr", u32(expected, Result.mxcsr), u32(got, Result.mxcsr), 0);
+	if (subject !== undefined && (undefinedX87(subject) || (!completed && entersMmxAtFault(subject)))) return;
 	const ulps = subject !== undefined ? x87Tolerance(subject) : 0;
 	for (let i = 0; i < 8; i++) {
 		const at = Result.st + i * 16;
@@ -217,11 +239,6 @@ function floatingPoint(expected: ResultAt, got: ResultAt, subject: Subject | und
 			`${hex32(result.view.getUint16(result.offset + at + 8, true))}:${hex64(result, at).slice(2)}`;
 		add(`st${i}`, text(expected), text(got));
 	}
-	const u16 = (result: ResultAt, at: number): number => result.view.getUint16(result.offset + at, true);
-	const word = (what: string, a: number, b: number, ignored: number): void => {
-		if (((a ^ b) & ~ignored) !== 0) add(what, hex32(a), hex32(b));
-	};
-	word("mxcsr", u32(expected, Result.mxcsr), u32(got, Result.mxcsr), 0);
 	word("x87 control", u16(expected, Result.x87Control), u16(got, Result.x87Control), 0);
 	const ignored = subject !== undefined ? undefinedStatus(subject) | makerStatus(subject) : 0;
 	word("x87 status", u16(expected, Result.x87Status), u16(got, Result.x87Status), ignored);
@@ -267,7 +284,7 @@ export function differences(expected: ResultAt, got: ResultAt, facts: CaseFacts)
 		add(GPR_NAMES[i]!, hex64(expected, at), hex64(got, at));
 	}
 	segments(expected, got, add);
-	floatingPoint(expected, got, subject, add);
+	floatingPoint(expected, got, subject, completed, add);
 	if (!(skipped && destination === -1)) memoryDifferences(expected, got, facts, add);
 	return found;
 }

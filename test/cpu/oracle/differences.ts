@@ -37,15 +37,26 @@ const BLOCK = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
 /**
  * Whether two faults of one instruction are both right:
  * - CMPS whose both operands fault: which is read first is the processor's own;
+ * - UD0, of which Intel's processors decode a ModRM byte;
  * - far returns and jumps, which check many things: AMD's processors read the outer stack before they look at the selector.
  */
 export function eitherFault(subject: Subject, expected: number, got: number, samePage: boolean): boolean {
 	const pageFaults = expected === 14 && got === 14;
 	if (pageFaults && BLOCK.test(subject.name)) return samePage;
 	if (pageFaults && subject.name === "cmps") return true;
+	// AMD's UD0 has no ModRM byte: nothing behind the opcode is fetched.
+	if (subject.name === "ud0" && expected === 6 && got === 14) return true;
 	return /^(retf|iret|callf|jmpf)$/.test(subject.name) && FAULTS.has(expected) && FAULTS.has(got);
 }
 const FAULTS: ReadonlySet<number> = new Set([10, 11, 12, 13, 14]);
+
+/**
+ * Instructions between XMM or memory and MMX registers that fault: AMD's processors have entered MMX state (TOP 0, all registers valid) by
+ * then, Intel's manual does not say.
+ */
+export function entersMmxAtFault(subject: Subject): boolean {
+	return /^(cvtt?p[sd]2pi|cvtpi2p[sd]|maskmovq)$/.test(subject.name);
+}
 
 /** Bits of the x87 status word: FCOMI and its kin clear C1 on Intel's processors, AMD's leave it. */
 export function makerStatus(subject: Subject): number {

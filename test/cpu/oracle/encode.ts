@@ -377,6 +377,8 @@ export class Encoder {
 				if (form.name === "retf") value = random.below(64);
 				else if (roll === 0) value = random.pick(size === 1 ? IMMEDIATE_EDGES : WIDE_EDGES);
 				else if (roll === 1) value = random.pick(IMMEDIATE_EDGES);
+				// INT 80h would be a system call of the host.
+				if (form.name === "int" && (value & 0xff) === 0x80) value = 0x81;
 				encoded.immediate = value;
 				this.number(value, size);
 				if (size === 8) for (let i = 1; i <= 4; i++) this.bytes[this.at - i] = random.below(256);

@@ -5,6 +5,7 @@
 import type { InstructionForm } from "../../../src/cpu/semantics/table.ts";
 import { type CaseWriter, RCX } from "./case.ts";
 import type { Encoded } from "./encode.ts";
+import { Case } from "./records.ts";
 
 const BITS = { CF: 0x1, PF: 0x4, AF: 0x10, ZF: 0x40, SF: 0x80, OF: 0x800 } as const;
 const ALL = "CF PF AF ZF SF OF";
@@ -23,9 +24,14 @@ export interface Subject {
 	readonly size: number;
 	/** Shift count after masking. */
 	readonly count: number;
+	/** ST(0) before the instruction, rounded. */
+	readonly st0: number;
 }
 
 type Condition = (subject: Subject) => boolean;
+/** Beyond what the manual defines the two for; NaN and infinities are defined. */
+const outOfRange: Condition = ({ name, st0 }) =>
+	Number.isFinite(st0) && (name === "f2xm1" ? Math.abs(st0) > 1 : st0 < Math.SQRT1_2 - 1 || st0 > Math.SQRT2 - 1);
 const always: Condition = () => true;
 const shifted: Condition = ({ count }) => count !== 0;
 const severalBits: Condition = ({ count }) => count > 1;
@@ -61,12 +67,14 @@ export const UNDEFINED_FLAGS: readonly UndefinedFlags[] = [
 interface UndefinedResult {
 	readonly names: RegExp;
 	readonly when: Condition;
-	/** What of the result: the first operand, or bits of the x87 status word. */
-	readonly what: "destination" | number;
+	/** What of the result: the first operand, the x87 stack and status, or bits of the x87 status word. */
+	readonly what: "destination" | "x87" | number;
 	readonly source: string;
 }
 
 const C1 = 0x200;
+/** A result that happens to be exact still reports precision on some processors. */
+const PE = 0x20;
 const C0_C2_C3 = 0x4500;
 
 export const UNDEFINED_RESULTS: readonly UndefinedResult[] = [
@@ -86,9 +94,15 @@ export const UNDEFINED_RESULTS: readonly UndefinedResult[] = [
 	},
 	{ names: /^(fsin|fcos|fsincos|fptan)$/, when: always, what: 0x4100, source: "FSIN, FCOS, FSINCOS, FPTAN: C0, C3" },
 	{
+		names: /^(f2xm1|fyl2xp1)$/,
+		when: outOfRange,
+		what: "x87",
+		source: "F2XM1, FYL2XP1: source operand outside its range",
+	},
+	{
 		names: /^(f2xm1|fyl2x|fyl2xp1|fpatan|fsin|fcos|fsincos|fptan)$/,
 		when: always,
-		what: C1,
+		what: C1 | PE,
 		source: "precision of transcendentals",
 	},
 	{
@@ -112,6 +126,15 @@ export function flagMask(names: string): number {
 	return mask;
 }
 
+/** ST(0) of a case as a double; NaN and infinity for the same and for what is unsupported. */
+function st0(test: CaseWriter): number {
+	const at = test.base + Case.st;
+	const top = test.view.getUint16(at + 8, true);
+	const high = test.view.getUint32(at + 4, true);
+	if ((top & 0x7fff) === 0x7fff || high < 0x8000_0000) return Number.NaN;
+	return (top & 0x8000 ? -1 : 1) * (high / 2 ** 31) * 2 ** ((top & 0x7fff) - 16383);
+}
+
 /** What {@link UNDEFINED_FLAGS} and the others look at, from a case with a single instruction. */
 export function subjectOf(form: InstructionForm, encoded: Encoded, test: CaseWriter): Subject {
 	const first = form.operands[0];
@@ -121,7 +144,7 @@ export function subjectOf(form: InstructionForm, encoded: Encoded, test: CaseWri
 	if (last?.kind === "constant") count = last.value;
 	else if (last?.kind === "immediate") count = encoded.immediate;
 	else if (last?.code === "CL") count = test.low(RCX);
-	return { form, name: mnemonic(form), encoded, size, count: count & (size === 64 ? 63 : 31) };
+	return { form, name: mnemonic(form), encoded, size, count: count & (size === 64 ? 63 : 31), st0: st0(test) };
 }
 
 /** Bits of RFLAGS that are undefined after the instruction. */
@@ -138,6 +161,11 @@ export function undefinedDestination(subject: Subject): boolean {
 	return UNDEFINED_RESULTS.some(
 		({ names, when, what }) => what === "destination" && names.test(subject.name) && when(subject),
 	);
+}
+
+/** Whether the x87 stack and status are undefined after the instruction. */
+export function undefinedX87(subject: Subject): boolean {
+	return UNDEFINED_RESULTS.some(({ names, when, what }) => what === "x87" && names.test(subject.name) && when(subject));
 }
 
 /** Bits of the first operand (below 32) that are undefined after the instruction, where not all of it is. */
