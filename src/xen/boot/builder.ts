@@ -17,17 +17,14 @@ import type { Memory } from "../../cpu/memory.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from "../abi/arch.ts";
 import { LEGACY_MAX_VCPUS, sharedInfo, vcpuInfo } from "../abi/shared-info.ts";
 import { MAX_GUEST_CMDLINE, StartInfoFlag, startInfo } from "../abi/start-info.ts";
+import { type DomainPlan, pagesOf, planDomain, toMebibytes } from "./domain-plan.ts";
 import { ImageError } from "./errors.ts";
 import { fillHypercallPage } from "./hypercall-page.ts";
 import type { KernelImage } from "./kernel.ts";
 import { layOutKernel } from "./kernel-layout.ts";
 import { requirePv } from "./notes.ts";
-import { TableSet } from "./page-tables.ts";
 import { openRamdisk } from "./ramdisk.ts";
 
-const MEBIBYTE = 1024 * 1024;
-const MAPPING_ALIGN = 4 * MEBIBYTE;
-const PADDING_PAGES = (512 * 1024) / PAGE_SIZE;
 const GUEST_TYPE = "xen-3.0-x86_64";
 /** RFLAGS at entry: IF, and the bit that is always set. */
 const ENTRY_FLAGS = 0x202;
@@ -104,52 +101,6 @@ export interface BuiltDomain {
 	readonly suspendCancel: boolean;
 }
 
-/** Hands out the domain's pfns in order, and knows what to say when they run out. */
-class PfnAllocator {
-	next = 0;
-
-	constructor(
-		private readonly pages: number,
-		private readonly kernelFile: string,
-		private readonly virtBase: number,
-	) {}
-
-	/** Virtual address of the next pfn in the initial mapping. */
-	get address(): number {
-		return this.virtBase + this.next * PAGE_SIZE;
-	}
-
-	/** @returns the first of `count` pfns. Throws an ImageError where the domain has not as many left. */
-	take(count: number, error: (needed: number) => ImageError = (needed) => this.tooSmall(needed)): number {
-		const first = this.next;
-		if (first + count > this.pages) throw error(first + count);
-		this.next += count;
-		return first;
-	}
-
-	tooSmall(needed: number): ImageError {
-		return new ImageError(
-			"not-enough-memory",
-			this.kernelFile,
-			`it needs ${toMebibytes(needed)} MiB to start and the domain has ${toMebibytes(this.pages)} MiB`,
-			`Give the domain more memory: --memory ${suggestedMemory(needed)}`,
-		);
-	}
-}
-
-function toMebibytes(pages: number): number {
-	return Math.ceil((pages * PAGE_SIZE) / MEBIBYTE);
-}
-
-/** What starts needs room to run too: twice as much, rounded to something that one would type. */
-function suggestedMemory(pages: number): string {
-	return `${Math.max(128, Math.ceil((toMebibytes(pages) * 2) / 64) * 64)}M`;
-}
-
-function pagesOf(size: number): number {
-	return Math.ceil(size / PAGE_SIZE);
-}
-
 const encoder = new TextEncoder();
 
 function encodeCommandLine(text: string): Uint8Array {
@@ -177,146 +128,65 @@ export function buildDomain(target: DomainMemory, request: BuildRequest): BuiltD
 	const layout = layOutKernel(kernel.elf, parameters);
 	const commandLine = encodeCommandLine(request.commandLine);
 	const ramdisk = request.ramdisk && openRamdisk(request.ramdisk.bytes, pages * PAGE_SIZE);
-	const { virtBase, initP2m } = layout;
+	const plan = planDomain({
+		kernelFile: kernel.file,
+		parameters,
+		layout,
+		pages,
+		ramdisk: ramdisk && { size: ramdisk.length, file: request.ramdisk!.file },
+	});
 
-	// Who lies where, in pfns.
-	const pfns = new PfnAllocator(pages, kernel.file, virtBase);
-	const placeRamdisk = (): number =>
-		pfns.take(pagesOf(ramdisk!.length), (needed) => ramdiskTooLarge(request, ramdisk!.length, needed));
-	pfns.take(layout.firstPfn);
-	pfns.take(pagesOf(layout.end - layout.start));
-	let ramdiskPfn = -1;
-	let ramdiskAddress = 0;
-	if (ramdisk !== undefined && !parameters.modStartPfn) {
-		ramdiskAddress = pfns.address;
-		ramdiskPfn = placeRamdisk();
-	}
-	const p2mPages = pagesOf(pages * 8);
-	let p2mAddress = pfns.address;
-	let p2mPfn = initP2m === undefined ? pfns.take(p2mPages) : -1;
-	const startInfoPfn = pfns.take(1);
-	const storePfn = pfns.take(1);
-	const consolePfn = pfns.take(1);
-
-	const tables = new TableSet();
-	const mappedEnd = endOfMapping(tables, virtBase, pfns.address, layout.highest, () => pfns.tooSmall(pages + 1));
-	const ownTables = tables.missing(virtBase, mappedEnd);
-	tables.place(ownTables, pfns.take(ownTables.length));
-	const stackPfn = pfns.take(1);
-	const mappedPages = (mappedEnd - virtBase) / PAGE_SIZE;
-	pfns.take(mappedPages - pfns.next);
-
-	if (ramdisk !== undefined && parameters.modStartPfn) ramdiskPfn = placeRamdisk();
-	let p2mFrames = p2mPages;
-	if (initP2m !== undefined) {
-		p2mAddress = initP2m;
-		const p2mTables = tables.missing(initP2m, initP2m + p2mPages * PAGE_SIZE);
-		p2mPfn = pfns.take(p2mPages + p2mTables.length);
-		tables.place(p2mTables, p2mPfn + p2mPages);
-		p2mFrames += p2mTables.length;
-	}
-
-	// Frames, and what is in them.
 	const { memory } = target;
+	const { virtBase } = layout;
 	const p2m = allocateFrames(target, pages, kernel.file);
-	const writer = new GuestWriter(memory, p2m);
 	for (const { offset, physical, size } of layout.segments) {
-		writer.write(physical, kernel.elf.bytes.subarray(offset, offset + size));
+		writePages(memory, p2m, physical, kernel.elf.bytes.subarray(offset, offset + size));
 	}
-	if (ramdisk !== undefined) writer.write(ramdiskPfn * PAGE_SIZE, ramdisk);
-	for (let pfn = 0; pfn < pages; pfn++) {
-		memory.setU32(memory.frame(p2m[p2mPfn + (pfn >>> 9)]!) + (pfn & 511) * 8, p2m[pfn]!);
+	if (plan.ramdisk !== undefined) writePages(memory, p2m, plan.ramdisk.pfn * PAGE_SIZE, ramdisk!);
+	writeP2mList(memory, p2m, plan.p2mList.pfn);
+	plan.tables.map(memory, p2m, virtBase, plan.mappedPages, 0);
+	if (plan.p2mList.tables > 0) {
+		plan.tables.map(memory, p2m, plan.p2mList.address, plan.p2mList.pages, plan.p2mList.pfn);
 	}
-	tables.map(memory, p2m, virtBase, mappedPages, 0);
-	if (initP2m !== undefined) tables.map(memory, p2m, initP2m, p2mPages, p2mPfn);
-
-	const page = (pfn: number): PageAt => ({ pfn, mfn: p2m[pfn]!, address: virtBase + pfn * PAGE_SIZE });
-	const hypercallPage = layout.hypercallPfn === undefined ? undefined : page(layout.hypercallPfn);
-	if (hypercallPage !== undefined) fillHypercallPage(memory, hypercallPage.mfn);
-
-	const info = startInfo.at(memory, memory.frame(p2m[startInfoPfn]!));
-	memory.bytes.set(encoder.encode(GUEST_TYPE), info.magic);
-	info.nrPages = pages;
-	info.sharedInfo = request.sharedInfoMfn * PAGE_SIZE;
-	info.flags = StartInfoFlag.virtP2m4Tools;
-	info.storeMfn = p2m[storePfn]!;
-	info.storeEvtchn = request.storePort;
-	info.consoleMfn = p2m[consolePfn]!;
-	info.consoleEvtchn = request.consolePort;
-	info.ptBase = page(ownTables.length > 0 ? tables.tables[0]!.pfn : 0).address;
-	info.nrPtFrames = ownTables.length;
-	info.mfnList = p2mAddress;
-	if (initP2m !== undefined) {
-		info.firstP2mPfn = p2mPfn;
-		info.nrP2mFrames = p2mFrames;
-	}
-	if (ramdisk !== undefined) {
-		if (parameters.modStartPfn) info.flags |= StartInfoFlag.modStartPfn;
-		info.modStart = parameters.modStartPfn ? ramdiskPfn : ramdiskAddress;
-		// libxenguest counts whole pages here.
-		info.modLen = pagesOf(ramdisk.length) * PAGE_SIZE;
-	}
-	memory.bytes.set(commandLine, info.cmdLine);
+	if (layout.hypercallPfn !== undefined) fillHypercallPage(memory, p2m[layout.hypercallPfn]!);
+	writeStartInfo(memory, p2m, request, plan, virtBase, ramdisk?.length ?? 0);
+	memory.bytes.set(commandLine, memory.frame(p2m[plan.startInfo]!) + startInfo.offset.cmdLine);
 	initializeSharedInfo(memory, request.sharedInfoMfn);
 
-	const stack = virtBase + (stackPfn + 1) * PAGE_SIZE;
+	const page = (pfn: number): PageAt => ({ pfn, mfn: p2m[pfn]!, address: virtBase + pfn * PAGE_SIZE });
+	const pageTables = plan.tables.tables.map(({ level, pfn }) => ({ level, pfn, mfn: p2m[pfn]! }));
+	const stackTop = page(plan.stack).address + PAGE_SIZE;
 	return {
 		p2m,
-		pageTables: tables.tables.map(({ level, pfn }) => ({ level, pfn, mfn: p2m[pfn]! })),
-		rootMfn: p2m[tables.tables[0]!.pfn]!,
-		startInfo: page(startInfoPfn),
-		store: page(storePfn),
-		console: page(consolePfn),
+		pageTables,
+		rootMfn: pageTables[0]!.mfn,
+		startInfo: page(plan.startInfo),
+		store: page(plan.store),
+		console: page(plan.console),
 		sharedInfoMfn: request.sharedInfoMfn,
-		hypercallPage,
+		hypercallPage: layout.hypercallPfn === undefined ? undefined : page(layout.hypercallPfn),
 		entry: {
 			rip: layout.entry,
-			rsp: stack,
-			rsi: page(startInfoPfn).address,
+			rsp: stackTop,
+			rsi: page(plan.startInfo).address,
 			rflags: ENTRY_FLAGS,
 			cs: FLAT_RING3_CS64,
 			ss: FLAT_RING3_SS64,
 			kernelSs: FLAT_RING3_SS64,
-			kernelSp: stack,
+			kernelSp: stackTop,
 		},
 		virtBase,
-		mappedEnd,
+		mappedEnd: virtBase + plan.mappedPages * PAGE_SIZE,
 		kernelStart: layout.start,
 		kernelEnd: layout.end,
-		ramdisk: ramdisk && { pfn: ramdiskPfn, size: ramdisk.length },
-		p2mList: { address: p2mAddress, pfn: p2mPfn, frames: p2mFrames },
+		ramdisk: plan.ramdisk && { pfn: plan.ramdisk.pfn, size: ramdisk!.length },
+		p2mList: {
+			address: plan.p2mList.address,
+			pfn: plan.p2mList.pfn,
+			frames: plan.p2mList.pages + plan.p2mList.tables,
+		},
 		suspendCancel: parameters.suspendCancel,
 	};
-}
-
-function ramdiskTooLarge(request: BuildRequest, size: number, needed: number): ImageError {
-	return new ImageError(
-		"ramdisk-too-large",
-		request.ramdisk!.file,
-		`the ramdisk of ${toMebibytes(pagesOf(size))} MiB (unpacked) does not fit into the domain's ` +
-			`${toMebibytes(request.pages)} MiB beside the kernel`,
-		`Use a smaller ramdisk, or give the domain more memory: --memory ${suggestedMemory(needed)}`,
-	);
-}
-
-/**
- * End of the initial mapping: room for the tables that map it, the stack and the padding, up to a 4 MiB boundary. More room can need
- * more tables, hence the loop; `used` is the end of what lies below the tables.
- */
-function endOfMapping(
-	tables: TableSet,
-	virtBase: number,
-	used: number,
-	highest: number,
-	tooSmall: () => ImageError,
-): number {
-	let extra = 1 + PADDING_PAGES;
-	for (;;) {
-		const end = Math.floor((used + extra * PAGE_SIZE) / MAPPING_ALIGN) * MAPPING_ALIGN + MAPPING_ALIGN;
-		if (end > highest) throw tooSmall();
-		extra = tables.missing(virtBase, end).length + 1 + PADDING_PAGES;
-		if (used + extra * PAGE_SIZE <= end) return end;
-	}
 }
 
 function allocateFrames(target: DomainMemory, pages: number, file: string): Uint32Array {
@@ -337,23 +207,56 @@ function allocateFrames(target: DomainMemory, pages: number, file: string): Uint
 	return p2m;
 }
 
-/** Writes at pseudo-physical addresses, whose frames need not lie side by side. */
-class GuestWriter {
-	constructor(
-		private readonly memory: Memory,
-		private readonly p2m: Uint32Array,
-	) {}
-
-	write(physical: number, data: Uint8Array): void {
-		let done = 0;
-		while (done < data.length) {
-			const offset = (physical + done) % PAGE_SIZE;
-			const count = Math.min(PAGE_SIZE - offset, data.length - done);
-			const frame = this.memory.frame(this.p2m[Math.floor((physical + done) / PAGE_SIZE)]!);
-			this.memory.bytes.set(data.subarray(done, done + count), frame + offset);
-			done += count;
-		}
+/** Writes at a pseudo-physical address; the frames need not lie side by side. */
+function writePages(memory: Memory, p2m: Uint32Array, physical: number, data: Uint8Array): void {
+	let done = 0;
+	while (done < data.length) {
+		const offset = (physical + done) % PAGE_SIZE;
+		const count = Math.min(PAGE_SIZE - offset, data.length - done);
+		const frame = memory.frame(p2m[Math.floor((physical + done) / PAGE_SIZE)]!);
+		memory.bytes.set(data.subarray(done, done + count), frame + offset);
+		done += count;
 	}
+}
+
+/** The list of all mfns, 512 entries of eight bytes a page. The frames are zeroed, so the low halves are enough. */
+function writeP2mList(memory: Memory, p2m: Uint32Array, first: number): void {
+	for (let pfn = 0; pfn < p2m.length; pfn++) {
+		memory.setU32(memory.frame(p2m[first + (pfn >>> 9)]!) + (pfn & 511) * 8, p2m[pfn]!);
+	}
+}
+
+/** All of start_info but the command line. */
+function writeStartInfo(
+	memory: Memory,
+	p2m: Uint32Array,
+	request: BuildRequest,
+	plan: DomainPlan,
+	virtBase: number,
+	ramdiskSize: number,
+): void {
+	const { ramdisk, p2mList } = plan;
+	const info = startInfo.at(memory, memory.frame(p2m[plan.startInfo]!));
+	memory.bytes.set(encoder.encode(GUEST_TYPE), info.magic);
+	info.nrPages = p2m.length;
+	info.sharedInfo = request.sharedInfoMfn * PAGE_SIZE;
+	info.flags = StartInfoFlag.virtP2m4Tools;
+	info.storeMfn = p2m[plan.store]!;
+	info.storeEvtchn = request.storePort;
+	info.consoleMfn = p2m[plan.console]!;
+	info.consoleEvtchn = request.consolePort;
+	info.ptBase = virtBase + plan.tables.tables[0]!.pfn * PAGE_SIZE;
+	info.nrPtFrames = plan.mappingTables;
+	info.mfnList = p2mList.address;
+	if (p2mList.tables > 0) {
+		info.firstP2mPfn = p2mList.pfn;
+		info.nrP2mFrames = p2mList.pages + p2mList.tables;
+	}
+	if (ramdisk === undefined) return;
+	if (ramdisk.address === undefined) info.flags |= StartInfoFlag.modStartPfn;
+	info.modStart = ramdisk.address ?? ramdisk.pfn;
+	// libxenguest counts whole pages here.
+	info.modLen = pagesOf(ramdiskSize) * PAGE_SIZE;
 }
 
 /** As libxenguest leaves it: all zero, but every vCPU with its events masked. The wall clock is the hypervisor's to write. */
