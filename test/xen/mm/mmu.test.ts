@@ -218,6 +218,20 @@ describe("pinning", () => {
 		expect(audit(machine)).toEqual([]);
 	});
 
+	it("drops in steps what it had checked before a failure, and then tells of it", () => {
+		for (const pfn of [40, 41]) makeTable(pfn, { 0: pte(mfn(DATA)) });
+		makeTable(38, { 0: pte(mfn(40)) });
+		makeTable(39, { 0: pte(mfn(41)) });
+		makeTable(36, { 0: pte(mfn(38)), 1: pte(mfn(39)), 2: pte(mfn(DATA)) });
+		// Enough to come to the bad entry, not enough to drop both good ones at once.
+		machine.frames.workSlice = 1200;
+		expect(mmuext(MmuextCommand.pinL3Table, mfn(36))).toBe(-Errno.EINVAL);
+		expect(machine.preemptions).toBe(1);
+		expect(guest.domain.deferredTable).toBe(0);
+		expect(machine.frames.typeCount(mfn(DATA))).toBe(1);
+		expect(audit(machine)).toEqual([]);
+	});
+
 	it("allows linear mappings, read-only", () => {
 		makeTable(33, { 5: pte(mfn(33), P) });
 		expect(mmuext(MmuextCommand.pinL4Table, mfn(33))).toBe(0);
