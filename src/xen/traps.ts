@@ -3,7 +3,7 @@
  * and the switch between guest kernel and guest user mode, as 64-bit Xen does them (public/arch-x86/xen-x86_64.h, struct
  * cpu_user_regs; Xen's create_bounce_frame). The hot paths allocate nothing.
  */
-import { CR0, FRAME_FLAGS, FRAME_HAS_CODE } from "../cpu/layout.ts";
+import { ADDRESS_SPACE, CR0, FLAGS_OTHER, FRAME_FLAGS, FRAME_HAS_CODE, RIP, SLOT_GS_BASE } from "../cpu/layout.ts";
 import { Access, PageFault, Vector } from "../cpu/processor.ts";
 import { Flag, Gpr, Segment } from "../cpu/registers.ts";
 import {
@@ -28,6 +28,8 @@ const DATA_SEGMENTS = 32;
 const SAVED_REGISTERS = 16;
 /** What an entry clears in RFLAGS: alignment checks, virtual-8086 mode, resume, nested task, single step. */
 const CLEARED_ON_ENTRY = Flag.AC | Flag.VM | Flag.RF | Flag.NT | Flag.TF;
+/** Data segment registers in the failsafe callback's frame, in their order. */
+const FAILSAFE_SEGMENTS = [Segment.ds, Segment.es, Segment.fs, Segment.gs] as const;
 /** "No error code" of {@link bounce}. */
 const NONE = -1;
 
@@ -36,17 +38,18 @@ const NONE = -1;
  * was running is kept, as WRGSBASE may have changed it (Xen's toggle_guest_mode).
  */
 export function toggleGuestMode(vcpu: Vcpu): void {
-	const { registers } = vcpu;
-	const running = registers.segmentBase(Segment.gs);
+	const { base } = vcpu.registers;
+	const { memory } = vcpu.domain.hypervisor;
+	const running = memory.i64(base + SLOT_GS_BASE * 8);
 	if (vcpu.kernelMode) {
 		vcpu.gsBaseKernel = running;
-		registers.setSegmentBase(Segment.gs, vcpu.gsBaseUser);
-		registers.addressSpace = 1;
+		memory.setU64(base + SLOT_GS_BASE * 8, vcpu.gsBaseUser);
+		memory.setU8(base + ADDRESS_SPACE, 1);
 		vcpu.kernelMode = false;
 	} else {
 		vcpu.gsBaseUser = running;
-		registers.setSegmentBase(Segment.gs, vcpu.gsBaseKernel);
-		registers.addressSpace = 0;
+		memory.setU64(base + SLOT_GS_BASE * 8, vcpu.gsBaseKernel);
+		memory.setU8(base + ADDRESS_SPACE, 0);
 		vcpu.kernelMode = true;
 	}
 }
@@ -89,37 +92,8 @@ function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: num
 	} else {
 		at = SCRATCH;
 	}
-	const frame = at;
-
-	memory.setU32(at, registers.low(Gpr.rcx));
-	memory.setU32(at + 4, registers.high(Gpr.rcx));
-	memory.setU32(at + 8, registers.low(Gpr.r11));
-	memory.setU32(at + 12, registers.high(Gpr.r11));
-	at += SAVED_REGISTERS;
-	if (failsafe) {
-		setU64Low(vcpu, at, registers.selector(Segment.ds));
-		setU64Low(vcpu, at + 8, registers.selector(Segment.es));
-		setU64Low(vcpu, at + 16, registers.selector(Segment.fs));
-		setU64Low(vcpu, at + 24, registers.selector(Segment.gs));
-		at += DATA_SEGMENTS;
-	}
-	if (errorCode !== NONE) {
-		setU64Low(vcpu, at, errorCode);
-		at += ERROR_CODE;
-	}
-	const maskAddress = vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK;
-	const mask = memory.u8(maskAddress);
-	const rflags = registers.rflags;
-	let saved = mask === 0 ? rflags | Flag.IF : rflags & ~Flag.IF;
-	if ((domain.vmAssist & VMASST_ARCHITECTURAL_IOPL) !== 0) saved |= vcpu.iopl;
-	memory.setU64(at, registers.rip);
-	memory.setU32(at + 8, selector);
-	memory.setU32(at + 12, mask);
-	setU64Low(vcpu, at + 16, saved);
-	memory.setU32(at + 24, registers.low(Gpr.rsp));
-	memory.setU32(at + 28, registers.high(Gpr.rsp));
-	setU64Low(vcpu, at + 32, registers.selector(Segment.ss));
-	if (frame === SCRATCH && !copyToGuest(hypervisor, start, size)) {
+	pushFrame(vcpu, at, selector, errorCode, failsafe);
+	if (at === SCRATCH && !copyToGuest(hypervisor, start, size)) {
 		crashOnStack(vcpu, start);
 		return;
 	}
@@ -127,17 +101,55 @@ function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: num
 		domain.crash(`${vcpu.label}: no handler is set for the entry`);
 		return;
 	}
-	if (maskEvents) memory.setU8(maskAddress, mask | 1);
-	registers.rflags = rflags & ~CLEARED_ON_ENTRY;
+	if (maskEvents) memory.setU8(vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK, 1);
+	const { words } = hypervisor.frames;
+	const state = registers.base >>> 2;
+	// The arithmetic flags stay: only the others are touched.
+	words[state + FLAGS_OTHER / 4]! &= ~CLEARED_ON_ENTRY;
 	registers.set(Gpr.rsp, start);
 	registers.rip = address;
 	setFlatSegments(vcpu);
 }
 
-function setU64Low(vcpu: Vcpu, address: number, value: number): void {
-	const { memory } = vcpu.domain.hypervisor;
-	memory.setU32(address, value);
-	memory.setU32(address + 4, 0);
+/**
+ * Writes the frame's words at linear address `at`. One function over the words of memory: a frame is a dozen of them, at every entry
+ * of the guest kernel, and calls of accessors would cost more than the stores.
+ */
+function pushFrame(vcpu: Vcpu, at: number, selector: number, errorCode: number, failsafe: boolean): void {
+	const { registers, domain } = vcpu;
+	const { words } = domain.hypervisor.frames;
+	const state = registers.base >>> 2;
+	let to = at >>> 2;
+	words[to] = words[state + Gpr.rcx * 2]!;
+	words[to + 1] = words[state + Gpr.rcx * 2 + 1]!;
+	words[to + 2] = words[state + Gpr.r11 * 2]!;
+	words[to + 3] = words[state + Gpr.r11 * 2 + 1]!;
+	to += SAVED_REGISTERS / 4;
+	if (failsafe) {
+		for (const segment of FAILSAFE_SEGMENTS) {
+			words[to] = registers.selector(segment);
+			words[to + 1] = 0;
+			to += 2;
+		}
+	}
+	if (errorCode !== NONE) {
+		words[to] = errorCode;
+		words[to + 1] = 0;
+		to += ERROR_CODE / 4;
+	}
+	const mask = domain.hypervisor.memory.u8(vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK);
+	let saved = mask === 0 ? registers.rflags | Flag.IF : registers.rflags & ~Flag.IF;
+	if ((domain.vmAssist & VMASST_ARCHITECTURAL_IOPL) !== 0) saved |= vcpu.iopl;
+	words[to] = words[state + RIP / 4]!;
+	words[to + 1] = words[state + RIP / 4 + 1]!;
+	words[to + 2] = selector;
+	words[to + 3] = mask;
+	words[to + 4] = saved;
+	words[to + 5] = 0;
+	words[to + 6] = words[state + Gpr.rsp * 2]!;
+	words[to + 7] = words[state + Gpr.rsp * 2 + 1]!;
+	words[to + 8] = registers.selector(Segment.ss);
+	words[to + 9] = 0;
 }
 
 function crashOnStack(vcpu: Vcpu, address: number): void {
@@ -223,15 +235,25 @@ export function deliverNmi(vcpu: Vcpu): void {
 	injectException(vcpu, Vector.nmi, 0);
 }
 
+/** What SYSCALL itself does to general registers: RCX = RIP behind it, R11 = RFLAGS. */
+export function clobberSyscallRegisters(vcpu: Vcpu): void {
+	const { registers } = vcpu;
+	const { words } = vcpu.domain.hypervisor.frames;
+	const state = registers.base >>> 2;
+	words[state + Gpr.rcx * 2] = words[state + RIP / 4]!;
+	words[state + Gpr.rcx * 2 + 1] = words[state + RIP / 4 + 1]!;
+	words[state + Gpr.r11 * 2] = registers.rflags;
+	words[state + Gpr.r11 * 2 + 1] = 0;
+}
+
 /** SYSCALL of a user program. RIP is behind it; RCX and R11 become what the instruction makes of them. */
 export function enterSystemCall(vcpu: Vcpu): void {
 	const { registers } = vcpu;
 	vcpu.domain.hypervisor.trace.systemCalls++;
-	registers.set(Gpr.rcx, registers.rip);
-	registers.setHalves(Gpr.r11, registers.rflags, 0);
+	clobberSyscallRegisters(vcpu);
 	const compatible = registers.longMode ? undefined : vcpu.syscall32Callback;
 	bounceTo(vcpu, compatible ?? vcpu.syscallCallback);
-	registers.rflags &= ~Flag.DF;
+	vcpu.domain.hypervisor.frames.words[(registers.base + FLAGS_OTHER) >>> 2]! &= ~Flag.DF;
 }
 
 /**

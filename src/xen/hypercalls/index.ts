@@ -9,7 +9,7 @@ import { Errno } from "../abi/errno.ts";
 import { Arguments, type Hypercall, type HypercallResult, PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
 import { TraceCategory } from "../trace.ts";
-import { eventsNeedDelivery } from "../traps.ts";
+import { clobberSyscallRegisters, eventsNeedDelivery } from "../traps.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { consoleIoHypercalls } from "./console-io.ts";
 import { descriptorHypercalls } from "./descriptors.ts";
@@ -78,6 +78,9 @@ function tableOf(lists: readonly (readonly Hypercall[])[]): readonly (Hypercall 
 /** Every hypercall by its number; undefined where Xen 4.17 has none. */
 export const hypercallTable: readonly (Hypercall | undefined)[] = tableOf(families);
 
+const IRET = 23;
+const iretHypercall = hypercallTable[IRET];
+
 const direct = new Arguments();
 const nested = new Arguments();
 
@@ -100,15 +103,18 @@ function call(vcpu: Vcpu, hypercall: Hypercall, args: Arguments): HypercallResul
 export function dispatchHypercall(vcpu: Vcpu): void {
 	const { registers } = vcpu;
 	const hypercall = registers.high(Gpr.rax) === 0 ? hypercallTable[registers.low(Gpr.rax)] : undefined;
-	registers.set(Gpr.rcx, registers.rip);
-	registers.setHalves(Gpr.r11, registers.rflags, 0);
+	// iret, which is every second one, sets RCX and R11 itself.
+	if (hypercall !== iretHypercall) clobberSyscallRegisters(vcpu);
 	if (hypercall === undefined) {
 		registers.set(Gpr.rax, -Errno.ENOSYS);
 		return;
 	}
-	for (let index = 0; index < 6; index++) {
-		const register = ARGUMENT_REGISTERS[index] as number;
-		direct.set(index, registers.low(register), registers.high(register));
+	const { words } = vcpu.domain.hypervisor.frames;
+	const state = registers.base >>> 2;
+	const count = hypercall.arguments.length;
+	for (let index = 0; index < count; index++) {
+		const register = state + ARGUMENT_REGISTERS[index]! * 2;
+		direct.set(index, words[register]!, words[register + 1]!);
 	}
 	const result = call(vcpu, hypercall, direct);
 	if (typeof result === "number") {
@@ -116,7 +122,6 @@ export function dispatchHypercall(vcpu: Vcpu): void {
 		return;
 	}
 	if (result !== PREEMPTED) return;
-	const count = hypercall.arguments.length;
 	for (let index = 0; index < count; index++) {
 		registers.setHalves(ARGUMENT_REGISTERS[index] as number, direct.low(index), direct.high(index));
 	}

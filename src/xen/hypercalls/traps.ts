@@ -3,7 +3,7 @@
  * nmi_op, stack_switch, iret, fpu_taskswitch, set_debugreg, get_debugreg, set_segment_base. public/arch-x86/xen.h,
  * xen-x86_64.h, callback.h, nmi.h.
  */
-import { CR0, CR4 } from "../../cpu/layout.ts";
+import { CR0, CR4, RIP } from "../../cpu/layout.ts";
 import { Access, Vector } from "../../cpu/processor.ts";
 import { Flag, Gpr, Segment } from "../../cpu/registers.ts";
 import {
@@ -21,7 +21,13 @@ import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
 import { PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
 import { addressOk, copyFromGuest, SCRATCH } from "../scratch.ts";
 import { dataSegmentBase, loadCode, loadStack, setFlatSegments } from "../segments.ts";
-import { enterFailsafe, eventsNeedDelivery, toggleGuestMode, VMASST_ARCHITECTURAL_IOPL } from "../traps.ts";
+import {
+	clobberSyscallRegisters,
+	enterFailsafe,
+	eventsNeedDelivery,
+	toggleGuestMode,
+	VMASST_ARCHITECTURAL_IOPL,
+} from "../traps.ts";
 import type { Callback, Vcpu } from "../vcpu.ts";
 
 /** Trap table entries handled before the guest gets a chance to take its events. */
@@ -170,7 +176,7 @@ function iret(vcpu: Vcpu): HypercallResult {
 	const { memory } = hypervisor;
 	const { offset } = iretContext;
 	const stack = registers.get(Gpr.rsp);
-	let from = SCRATCH;
+	let from: number = SCRATCH;
 	if ((registers.low(Gpr.rsp) & 4095) <= 4096 - iretContext.size) {
 		from = addressOk(stack) ? hypervisor.processor.translate(stack, Access.read, 0) : -1;
 	} else if (!copyFromGuest(hypervisor, stack, iretContext.size)) {
@@ -180,8 +186,12 @@ function iret(vcpu: Vcpu): HypercallResult {
 		domain.crash(`${vcpu.label}: fault while reading the iret context from the guest's stack`);
 		return REGISTERS_SET;
 	}
-	const selector = memory.u16(from + offset.cs);
-	const rflags = memory.u32(from + offset.rflags);
+	// From here on over the words of memory: this is the commonest hypercall, and accessors cost more than what they do.
+	const { words } = hypervisor.frames;
+	const frame = from >>> 2;
+	const selector = words[frame + offset.cs / 4]! & 0xffff;
+	const stackSelector = words[frame + offset.ss / 4]! & 0xffff;
+	const rflags = words[frame + offset.rflags / 4]!;
 	if ((selector & 3) === 3) {
 		if (vcpu.userRoot === 0) {
 			domain.crash(`${vcpu.label}: switching to user mode without a user page table`);
@@ -190,25 +200,34 @@ function iret(vcpu: Vcpu): HypercallResult {
 		toggleGuestMode(vcpu);
 	}
 	if ((domain.vmAssist & VMASST_ARCHITECTURAL_IOPL) !== 0) vcpu.iopl = rflags & Flag.IOPL;
-	const rip = memory.i64(from + offset.rip);
-	const newFlags = (rflags & IRET_FLAGS) | Flag.IF | 2;
-	registers.setHalves(Gpr.rax, memory.u32(from + offset.rax), memory.u32(from + offset.rax + 4));
-	registers.setHalves(Gpr.rsp, memory.u32(from + offset.rsp), memory.u32(from + offset.rsp + 4));
-	registers.rip = rip;
-	registers.rflags = newFlags;
+	const state = registers.base >>> 2;
+	const ripHigh = words[frame + offset.rip / 4 + 1]!;
+	const inSyscall = (words[frame + offset.flags / 4]! & VGCF_in_syscall) !== 0;
+	words[state + Gpr.rax * 2] = words[frame + offset.rax / 4]!;
+	words[state + Gpr.rax * 2 + 1] = words[frame + offset.rax / 4 + 1]!;
+	words[state + Gpr.rsp * 2] = words[frame + offset.rsp / 4]!;
+	words[state + Gpr.rsp * 2 + 1] = words[frame + offset.rsp / 4 + 1]!;
+	words[state + RIP / 4] = words[frame + offset.rip / 4]!;
+	words[state + RIP / 4 + 1] = ripHigh;
+	if (!inSyscall) {
+		words[state + Gpr.r11 * 2] = words[frame + offset.r11 / 4]!;
+		words[state + Gpr.r11 * 2 + 1] = words[frame + offset.r11 / 4 + 1]!;
+		words[state + Gpr.rcx * 2] = words[frame + offset.rcx / 4]!;
+		words[state + Gpr.rcx * 2 + 1] = words[frame + offset.rcx / 4 + 1]!;
+	}
+	registers.rflags = (rflags & IRET_FLAGS) | Flag.IF | 2;
 	memory.setU8(vcpu.vcpuInfo + VCPU_INFO_UPCALL_MASK, (rflags & Flag.IF) === 0 ? 1 : 0);
 	vcpu.nmiMasked = false;
-	if ((memory.u32(from + offset.flags) & VGCF_in_syscall) !== 0 && isCanonical(rip)) {
-		// As SYSRET returns: flat segments, RCX and R11 as that instruction leaves them.
+	// Canonical: bits 47 to 63 are all the same.
+	const top = (ripHigh | 0) >> 15;
+	const canonical = top === 0 || top === -1;
+	if (inSyscall && canonical) {
+		// As SYSRET returns: flat segments, RCX and R11 as SYSCALL would make them.
 		setFlatSegments(vcpu);
-		registers.set(Gpr.rcx, rip);
-		registers.setHalves(Gpr.r11, newFlags, 0);
+		clobberSyscallRegisters(vcpu);
 		return REGISTERS_SET;
 	}
-	registers.setHalves(Gpr.r11, memory.u32(from + offset.r11), memory.u32(from + offset.r11 + 4));
-	registers.setHalves(Gpr.rcx, memory.u32(from + offset.rcx), memory.u32(from + offset.rcx + 4));
-	const stackSelector = memory.u16(from + offset.ss);
-	if (isCanonical(rip) && loadCode(vcpu, selector | 3)) {
+	if (canonical && loadCode(vcpu, selector | 3)) {
 		if (loadStack(vcpu, stackSelector | 3)) return REGISTERS_SET;
 	} else {
 		registers.setSelector(Segment.cs, selector | 3);
