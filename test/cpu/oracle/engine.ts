@@ -5,7 +5,7 @@
 import * as layout from "../../../src/cpu/layout.ts";
 import { Memory } from "../../../src/cpu/memory.ts";
 import { type DescriptorLookup, type Environment, Exit, type Processor, Vector } from "../../../src/cpu/processor.ts";
-import { Registers, Segment } from "../../../src/cpu/registers.ts";
+import { Flag, Registers, Segment } from "../../../src/cpu/registers.ts";
 import {
 	Case,
 	type CaseBatch,
@@ -150,18 +150,11 @@ export class EmulatedEngine implements Engine {
 		this.data.set(windowContent, window);
 		this.load(batch, at);
 
-		let exit: Exit;
-		const step = view.getUint8(at + Case.step) !== 0;
-		if (step) {
-			exit = processor.run(1);
-			// A repeated instruction is one for the debugger too only when it has ended.
-		} else {
-			exit = processor.run(FUEL);
-		}
+		const exit = processor.run(FUEL);
 		let vector = registers.vector;
 		let error = registers.errorCode;
 		if (exit === Exit.fuel) {
-			vector = step ? Vector.debug : NEVER_ENDS;
+			vector = NEVER_ENDS;
 			error = 0;
 		} else if (exit === Exit.softwareInterrupt) {
 			error = 0;
@@ -209,7 +202,7 @@ export class EmulatedEngine implements Engine {
 			memory.bytes.set(bytes.subarray(from, from + 16), state + layout.X87_REGISTERS + ((top + i) & 7) * 16);
 		}
 		registers.rip = view.getUint32(at + Case.rip, true);
-		registers.rflags = view.getUint32(at + Case.rflags, true);
+		registers.rflags = view.getUint32(at + Case.rflags, true) | (view.getUint8(at + Case.step) !== 0 ? Flag.TF : 0);
 		registers.cr2 = 0;
 		registers.cpl = 3;
 		registers.addressSpace = 1;

@@ -44,6 +44,9 @@ function isBranch(form: InstructionForm): boolean {
 	return /^(j|loop|call|ret)/.test(form.name) && !/^(retf|callf|jmpf)$/.test(form.name);
 }
 
+/** They store or load TF, hold traps back, or are traps. */
+const SHOWS_TRAP_FLAG = /^(pushf|popf|iret|int|int3|into|pop|mov|lss)$/;
+
 interface Traits {
 	readonly x87: boolean;
 	readonly vectors: boolean;
@@ -138,6 +141,8 @@ export class Generator {
 			if (traits[drawn[i]!]!.branch) {
 				const relative = form.operands.some(({ kind }) => kind === "relative");
 				if (drawn.length === 1 && (!relative || encoded.far || random.once(3))) view.setUint8(base + Case.step, 1);
+			} else if (drawn.length === 1 && form.rep === undefined && random.once(16) && !SHOWS_TRAP_FLAG.test(name)) {
+				view.setUint8(base + Case.step, 1);
 			}
 		}
 	}

@@ -221,7 +221,11 @@ export function adjust(name: string, test: CaseWriter, random: Random, encoded: 
 	if (FLAGS_ON_STACK.test(name)) {
 		// Whatever lies at the stack's top; clear TF there.
 		const offset = dataOffset(test.low(RSP), test.high(RSP));
-		if (offset < 0 || offset > DATA_BYTES - 8) return;
+		if (offset < 0) return;
+		if (offset > DATA_BYTES - 8) {
+			test.setGpr(RSP, DATA + DATA_BYTES + 8, 0);
+			return;
+		}
 		test.window(offset, 0);
 		const at = test.windowAt(offset, 8);
 		test.view.setUint32(at, (random.word() & POPPED_FLAGS) | 2, true);

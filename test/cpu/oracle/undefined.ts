@@ -132,7 +132,7 @@ function st0(test: CaseWriter): number {
 	const top = test.view.getUint16(at + 8, true);
 	const high = test.view.getUint32(at + 4, true);
 	if ((top & 0x7fff) === 0x7fff || high < 0x8000_0000) return Number.NaN;
-	return (top & 0x8000 ? -1 : 1) * (high / 2 ** 31) * 2 ** ((top & 0x7fff) - 16383);
+	return (top & 0x8000 ? -1 : 1) * (high / 2 ** 31) * 2 ** Math.min((top & 0x7fff) - 16383, 1000);
 }
 
 /** What {@link UNDEFINED_FLAGS} and the others look at, from a case with a single instruction. */
