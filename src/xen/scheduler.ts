@@ -46,6 +46,7 @@ const SLICE = 2_000_000;
 const HOST_INTERVAL = 12;
 /** setTimeout's limit, and long enough: who waits looks again. */
 const LONGEST_WAIT = 3_600_000;
+const SHORTEST_REAL_SLICE = 2_000;
 /** A first guess of instructions a nanosecond, until it has been measured. */
 const INITIAL_SPEED = 0.1;
 
@@ -211,6 +212,7 @@ export class Scheduler {
 				this.execute(vcpu);
 				continue;
 			}
+			if (!this.anyAlive()) return 0;
 			const wait = this.idle(now);
 			if (wait > 0) return wait;
 		} while (!this.stopping && this.hostMilliseconds() < hostDeadline);
@@ -220,7 +222,7 @@ export class Scheduler {
 	/** Nothing can run: lets deterministic time jump. @returns milliseconds to wait, 0 to go on at once. */
 	private idle(now: number): number {
 		const { clock, timers } = this.hypervisor;
-		if (this.stopping || this.woken || !this.anyAlive()) return 0;
+		if (this.stopping || this.woken) return 0;
 		const deadline = timers.next();
 		this.statistics.idles++;
 		if (clock.deterministic) {
@@ -303,12 +305,19 @@ export class Scheduler {
 
 	/** How many instructions the next slice has: to the next deadline, and no longer than a turn where others wait. */
 	private fuel(untilDeadline: number): number {
-		const most = this.othersWait() ? this.quantum - this.used : this.slice;
+		const { deterministic } = this.hypervisor.clock;
+		const most = this.othersWait() ? this.quantum - this.used : this.longestSlice(deterministic);
 		if (untilDeadline === NEVER) return Math.max(1, most);
 		const until = Math.ceil(untilDeadline * this.speedOf());
 		// Real time is only estimated: slices that are too short cost more than timers that are a little late.
-		const least = this.hypervisor.clock.deterministic ? 1 : 2_000;
-		return Math.max(1, Math.min(most, Math.max(least, until)));
+		return Math.max(1, Math.min(most, Math.max(deterministic ? 1 : SHORTEST_REAL_SLICE, until)));
+	}
+
+	/** Real slices end about when the host wants its turn; deterministic ones must not depend on the host's speed. */
+	private longestSlice(deterministic: boolean): number {
+		if (deterministic) return this.slice;
+		const interval = this.hostInterval * NANOSECONDS_PER_MILLISECOND * this.speed;
+		return Math.floor(Math.max(SHORTEST_REAL_SLICE, Math.min(this.slice, interval)));
 	}
 
 	/** Leaves the current vCPU's context, whose slot may get another owner. */

@@ -77,7 +77,8 @@ export class VcpuTimers implements TimerOwner {
 
 	timerExpired(slot: number, deadline: number): void {
 		const { vcpu } = this;
-		const { events, hypervisor } = vcpu.domain;
+		const { events, hypervisor, shutdown } = vcpu.domain;
+		if (shutdown !== undefined) return;
 		if (slot === this.poll) {
 			if (vcpu.pollPort !== 0) hypervisor.scheduler.unblock(vcpu);
 			return;

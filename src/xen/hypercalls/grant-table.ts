@@ -1,4 +1,5 @@
 /** grant_table_op: lists of operations, each with its own status; long lists are worked off in pieces. */
+import { PAGE_SIZE } from "../../cpu/layout.ts";
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
 import * as abi from "../abi/grant-table.ts";
@@ -278,25 +279,42 @@ function getVersion(vcpu: Vcpu, address: number): number {
 	return copyToGuest(hypervisor, address, abi.getVersion.size) ? 0 : -Errno.EFAULT;
 }
 
-const CACHE_CLEAN_OR_INVALIDATE = 3;
+/** GNTTAB_CACHE_CLEAN and GNTTAB_CACHE_INVAL. */
+const CACHE_CLEAN = 1;
+const CACHE_INVALIDATE = 2;
 
 /** Our memory is coherent: there is nothing to flush, but the checks are Xen's. */
-function cacheFlush(vcpu: Vcpu, address: number, count: number): number {
+function cacheFlushOne(vcpu: Vcpu): number {
 	const { domain } = vcpu;
 	const { hypervisor } = domain;
-	for (let index = 0; index < Math.min(count, AT_ONCE); index++) {
-		if (!copyFromGuest(hypervisor, address + index * abi.cacheFlush.size, abi.cacheFlush.size)) return -Errno.EFAULT;
-		const { refOrAddress, offset, length, op } = abi.cacheFlush.at(hypervisor.memory, SCRATCH);
-		if (offset >= 4096 || offset + length > 4096 || (op & ~CACHE_CLEAN_OR_INVALIDATE) !== 0) return -Errno.EINVAL;
-		if (length === 0 || op === 0) continue;
-		const mfn = Math.floor(refOrAddress / 4096);
-		if (!hypervisor.frames.exists(mfn)) return -Errno.EINVAL;
-		const owner = hypervisor.frames.owner(mfn);
-		const grants = owner === undefined ? undefined : hypervisor.domains.get(owner)?.grants;
-		if (grants === undefined) return -Errno.EPERM;
-		if (owner !== domain.id && !grants.isUsedBy(domain.id, mfn)) return -Errno.EINVAL;
-		// Invalidating without writing back is not something that an x86 can do to a range.
-		if (op === 2) return -Errno.EOPNOTSUPP;
+	const { refOrAddress, offset, length, op } = abi.cacheFlush.at(hypervisor.memory, SCRATCH);
+	if (offset >= PAGE_SIZE || offset + length > PAGE_SIZE) return -Errno.EINVAL;
+	if ((op & ~(CACHE_CLEAN | CACHE_INVALIDATE)) !== 0) return -Errno.EINVAL;
+	if (length === 0 || op === 0) return 0;
+	const mfn = Math.floor(refOrAddress / PAGE_SIZE);
+	if (!hypervisor.frames.exists(mfn)) return -Errno.EINVAL;
+	const owner = hypervisor.frames.owner(mfn);
+	const grants = owner === undefined ? undefined : hypervisor.domains.get(owner)?.grants;
+	if (grants === undefined) return -Errno.EPERM;
+	if (owner !== domain.id && !grants.isUsedBy(domain.id, mfn)) return -Errno.EINVAL;
+	// Invalidating a range without writing it back is nothing that an x86 can do.
+	return op === CACHE_INVALIDATE ? -Errno.EOPNOTSUPP : 0;
+}
+
+function cacheFlush(vcpu: Vcpu, args: Arguments): HypercallResult {
+	const count = args.low(2);
+	let address = args.signed(1);
+	if (!addressOk(address)) return -Errno.EFAULT;
+	for (let done = 0; done < count; done++) {
+		if (done === AT_ONCE) {
+			args.setNumber(1, address);
+			args.set(2, count - done, 0);
+			return PREEMPTED;
+		}
+		if (!copyFromGuest(vcpu.domain.hypervisor, address, abi.cacheFlush.size)) return -Errno.EFAULT;
+		const result = cacheFlushOne(vcpu);
+		if (result < 0) return result;
+		address += abi.cacheFlush.size;
 	}
 	return 0;
 }
@@ -321,7 +339,7 @@ function grantTableOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 		case GrantOp.getVersion:
 			return getVersion(vcpu, address);
 		case GrantOp.cacheFlush:
-			return cacheFlush(vcpu, address, count);
+			return cacheFlush(vcpu, args);
 		default:
 			return -Errno.ENOSYS;
 	}
