@@ -69,11 +69,14 @@ export interface ElfSymbol {
 }
 
 const latin = new TextDecoder("latin1");
+/** Strings end here where they have no end: a file full of references to one endless name must not take forever. */
+const LONGEST_STRING = 4096;
 
 /** The string that ends at the first 0 byte. */
 export function cString(bytes: Uint8Array, at = 0, end = bytes.length): string {
-	const zero = bytes.subarray(at, end).indexOf(0);
-	return latin.decode(bytes.subarray(at, zero < 0 ? end : at + zero));
+	const area = bytes.subarray(at, Math.min(end, at + LONGEST_STRING));
+	const zero = area.indexOf(0);
+	return latin.decode(zero < 0 ? area : area.subarray(0, zero));
 }
 
 export function isElf(bytes: Uint8Array): boolean {

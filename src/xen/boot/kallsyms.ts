@@ -15,7 +15,7 @@ const TOKENS = 256;
 const DIGIT_ZERO = 0x30;
 const LONGEST_TOKEN = 128;
 const MARKER_STEP = 256;
-/** How many places that look like markers are tried; in real kernels the first or second one is it. */
+/** How many places that look like the beginning of a table are tried; in real kernels it is among the first few. */
 const MAX_TRIES = 200;
 /** More symbols than any kernel has. */
 const MAX_SYMBOLS = 2_000_000;
@@ -61,7 +61,9 @@ function readTokenTable(bytes: Uint8Array, view: DataView, start: number): Token
 
 /** Goes back from the digits to the first token: over those that end in a zero, then to an aligned address. */
 function findTokenTable(bytes: Uint8Array, view: DataView): TokenTable | undefined {
-	for (let digits = findDigits(bytes, 0); digits >= 0; digits = findDigits(bytes, digits + 1)) {
+	let tries = 0;
+	for (let digits = findDigits(bytes, 0); digits >= 0 && tries < MAX_TRIES; digits = findDigits(bytes, digits + 1)) {
+		tries++;
 		let second = digits;
 		for (let token = DIGIT_ZERO; token > 1 && second > 1; token--) {
 			second--;

@@ -14,7 +14,6 @@ const truncated = () => new PayloadError("truncated", "the LZ4 data ends early")
 /** One block, input[at..end), onto the output. */
 function decompressBlock(input: Uint8Array, at: number, end: number, output: Output): void {
 	const start = output.length;
-	output.reserve(Math.min(BLOCK_SIZE, output.limit - start));
 	const blockEnd = start + BLOCK_SIZE;
 	while (at < end) {
 		const token = input[at++]!;

@@ -137,7 +137,8 @@ export class LzmaDecoder {
 			}
 			length += MINIMUM_MATCH;
 			const distance = this.rep0 + 1;
-			if (distance > output.length - this.dictionary) {
+			// From 2^31 on a distance is negative here.
+			if (distance <= 0 || distance > output.length - this.dictionary) {
 				throw new PayloadError("corrupt", "an LZMA match reaches back before its dictionary");
 			}
 			if (output.length + length > stop) throw new PayloadError("corrupt", "an LZMA match runs over the end");

@@ -46,7 +46,7 @@ export class Output {
 	repeat(distance: number, count: number): void {
 		const { bytes } = this;
 		let to = this.length;
-		if (distance > to || distance === 0) {
+		if (distance > to || distance <= 0) {
 			throw new PayloadError("corrupt", "a match reaches back before the beginning of the data");
 		}
 		if (distance >= count && count > 32) {
