@@ -4,7 +4,7 @@
  */
 import { X87_CONTROL, X87_REGISTERS, X87_STATUS, X87_TAGS, X87_TOP } from "../layout.ts";
 import type { Memory } from "../memory.ts";
-import { ALL_EXCEPTIONS, type Extended, FloatEnvironment, Status } from "./extended.ts";
+import { ALL_EXCEPTIONS, Extended, FloatEnvironment, Status, setIndefinite } from "./extended.ts";
 
 /** The environment of the instruction being executed. */
 export const environment = new FloatEnvironment();
@@ -86,4 +86,24 @@ export function pop(memory: Memory, base: number): void {
 export function push(memory: Memory, base: number, value: Extended): void {
 	rotate(memory, base, -1);
 	write(memory, base, 0, value);
+}
+
+const indefinite = new Extended();
+setIndefinite(indefinite);
+
+/** Masked stack underflow: the indefinite goes where the result would. */
+export function underflow(memory: Memory, base: number, destination: number, pops: boolean): void {
+	if (stackFault(memory, base, false)) {
+		write(memory, base, destination, indefinite);
+		if (pops) {
+			pop(memory, base);
+		}
+	}
+}
+
+/** Masked stack overflow: the indefinite is pushed. */
+export function overflow(memory: Memory, base: number): void {
+	if (stackFault(memory, base, true)) {
+		push(memory, base, indefinite);
+	}
 }

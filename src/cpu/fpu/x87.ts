@@ -6,6 +6,8 @@ import { REGISTERS, X87_CONTROL, X87_STATUS } from "../layout.ts";
 import type { Memory } from "../memory.ts";
 import { Vector } from "../processor.ts";
 import { Flag } from "../registers.ts";
+import { constants } from "./constants.ts";
+import { squareRoot } from "./division.ts";
 import {
 	initialise,
 	loadEnvironment,
@@ -17,10 +19,13 @@ import {
 	storeEnvironment,
 } from "./environment.ts";
 import { ALL_EXCEPTIONS, Status } from "./extended.ts";
+import * as logarithm from "./logarithm.ts";
 import type { Execute, Source } from "./operations.ts";
 import * as operations from "./operations.ts";
+import { roundToInteger } from "./scaling.ts";
 import { updateSummary } from "./stack.ts";
-import { constants } from "./transcendental.ts";
+import * as transfer from "./transfer.ts";
+import * as trigonometry from "./trigonometry.ts";
 
 /** What an operation works on, in Intel's notation; environments by their size in bytes. */
 export type X87Operand =
@@ -153,10 +158,10 @@ function nothing(): void {}
 
 /** D8, DA, DC, DE with memory: arithmetic and comparison of ST(0) with an operand of the opcode's type. */
 const arithmeticMemory: readonly [opcode: number, prefix: string, operand: X87Operand, source: Source][] = [
-	[0xd8, "F", "m32fp", operations.float32],
-	[0xda, "FI", "m32int", operations.integer32],
-	[0xdc, "F", "m64fp", operations.float64],
-	[0xde, "FI", "m16int", operations.integer16],
+	[0xd8, "F", "m32fp", transfer.float32],
+	[0xda, "FI", "m32int", transfer.integer32],
+	[0xdc, "F", "m64fp", transfer.float64],
+	[0xde, "FI", "m16int", transfer.integer16],
 ];
 for (const [opcode, prefix, operand, source] of arithmeticMemory) {
 	for (const [digit, binary] of operations.binaryOperations.entries()) {
@@ -207,15 +212,15 @@ const stackForms: readonly [opcode: number, first: number, name: string, execute
 	[0xdb, 0xc8, "FCMOVNE ST(0), ST(i)", operations.conditionalMove(Flag.ZF, false)],
 	[0xdb, 0xd0, "FCMOVNBE ST(0), ST(i)", operations.conditionalMove(Flag.CF | Flag.ZF, false)],
 	[0xdb, 0xd8, "FCMOVNU ST(0), ST(i)", operations.conditionalMove(Flag.PF, false)],
-	[0xd9, 0xc0, "FLD ST(i)", operations.loadRegister],
-	[0xd9, 0xc8, "FXCH ST(i)", operations.exchange],
-	[0xdd, 0xc8, "FXCH ST(i)", operations.exchange],
-	[0xdf, 0xc8, "FXCH ST(i)", operations.exchange],
-	[0xdd, 0xd0, "FST ST(i)", operations.storeRegister(false)],
-	[0xdd, 0xd8, "FSTP ST(i)", operations.storeRegister(true)],
-	[0xd9, 0xd8, "FSTPNCE ST(i)", operations.storeRegisterUnchecked],
-	[0xdf, 0xd0, "FSTP ST(i)", operations.storeRegister(true)],
-	[0xdf, 0xd8, "FSTP ST(i)", operations.storeRegister(true)],
+	[0xd9, 0xc0, "FLD ST(i)", transfer.loadRegister],
+	[0xd9, 0xc8, "FXCH ST(i)", transfer.exchange],
+	[0xdd, 0xc8, "FXCH ST(i)", transfer.exchange],
+	[0xdf, 0xc8, "FXCH ST(i)", transfer.exchange],
+	[0xdd, 0xd0, "FST ST(i)", transfer.storeRegister(false)],
+	[0xdd, 0xd8, "FSTP ST(i)", transfer.storeRegister(true)],
+	[0xd9, 0xd8, "FSTPNCE ST(i)", transfer.storeRegisterUnchecked],
+	[0xdf, 0xd0, "FSTP ST(i)", transfer.storeRegister(true)],
+	[0xdf, 0xd8, "FSTP ST(i)", transfer.storeRegister(true)],
 	[0xdd, 0xc0, "FFREE ST(i)", operations.freeRegister(false)],
 	[0xdf, 0xc0, "FFREEP ST(i)", operations.freeRegister(true)],
 ];
@@ -231,22 +236,22 @@ const plainForms: readonly [opcode: number, modrm: number, name: string, execute
 	[0xd9, 0xe1, "FABS", operations.unary(operations.absolute)],
 	[0xd9, 0xe4, "FTST", operations.test],
 	[0xd9, 0xe5, "FXAM", operations.examine],
-	[0xd9, 0xf0, "F2XM1", operations.unary(operations.powerOfTwoMinusOne)],
-	[0xd9, 0xf1, "FYL2X", operations.binaryPop(operations.yLog2X)],
+	[0xd9, 0xf0, "F2XM1", operations.unary(logarithm.powerOfTwoMinusOne)],
+	[0xd9, 0xf1, "FYL2X", operations.binaryPop(logarithm.yLog2X)],
 	[0xd9, 0xf2, "FPTAN", operations.tangent],
-	[0xd9, 0xf3, "FPATAN", operations.binaryPop(operations.arctangent2)],
+	[0xd9, 0xf3, "FPATAN", operations.binaryPop(trigonometry.arctangent2)],
 	[0xd9, 0xf4, "FXTRACT", operations.extractTop],
 	[0xd9, 0xf5, "FPREM1", operations.remainder(true)],
 	[0xd9, 0xf6, "FDECSTP", operations.rotateStack(-1)],
 	[0xd9, 0xf7, "FINCSTP", operations.rotateStack(1)],
 	[0xd9, 0xf8, "FPREM", operations.remainder(false)],
-	[0xd9, 0xf9, "FYL2XP1", operations.binaryPop(operations.yLog2XPlus1)],
-	[0xd9, 0xfa, "FSQRT", operations.unary(operations.squareRoot)],
+	[0xd9, 0xf9, "FYL2XP1", operations.binaryPop(logarithm.yLog2XPlus1)],
+	[0xd9, 0xfa, "FSQRT", operations.unary(squareRoot)],
 	[0xd9, 0xfb, "FSINCOS", operations.sineAndCosine],
-	[0xd9, 0xfc, "FRNDINT", operations.unary(operations.roundToInteger)],
+	[0xd9, 0xfc, "FRNDINT", operations.unary(roundToInteger)],
 	[0xd9, 0xfd, "FSCALE", operations.scaleTop],
-	[0xd9, 0xfe, "FSIN", operations.trigonometric(operations.sin)],
-	[0xd9, 0xff, "FCOS", operations.trigonometric(operations.cos)],
+	[0xd9, 0xfe, "FSIN", operations.trigonometric(trigonometry.sin)],
+	[0xd9, 0xff, "FCOS", operations.trigonometric(trigonometry.cos)],
 	[0xda, 0xe9, "FUCOMPP", (memory, base) => compareQuietPopTwice(memory, base, 1)],
 	[0xde, 0xd9, "FCOMPP", (memory, base) => comparePopTwice(memory, base, 1)],
 ];
@@ -254,7 +259,7 @@ for (const [opcode, modrm, name, execute] of plainForms) {
 	plainForm(opcode, modrm, name, execute);
 }
 for (const [index, constant] of constants.entries()) {
-	plainForm(0xd9, 0xe8 + index, constant.name, operations.loadConstantOperation(constant));
+	plainForm(0xd9, 0xe8 + index, constant.name, transfer.loadConstantOperation(constant));
 }
 
 const EXCEPTION_STATE = ALL_EXCEPTIONS | Status.SF | Status.ES | Status.B;
@@ -280,27 +285,27 @@ plainForm(
 );
 
 const memoryForms: readonly [number, number, string, X87Operand, "r" | "w", Execute][] = [
-	[0xd9, 0, "FLD m32fp", "m32fp", "r", operations.loadMemory(operations.float32)],
-	[0xd9, 2, "FST m32fp", "m32fp", "w", operations.storeFloat(24, false)],
-	[0xd9, 3, "FSTP m32fp", "m32fp", "w", operations.storeFloat(24, true)],
-	[0xdb, 0, "FILD m32int", "m32int", "r", operations.loadMemory(operations.integer32)],
-	[0xdb, 1, "FISTTP m32int", "m32int", "w", operations.storeInteger(32, true, true)],
-	[0xdb, 2, "FIST m32int", "m32int", "w", operations.storeInteger(32, false, false)],
-	[0xdb, 3, "FISTP m32int", "m32int", "w", operations.storeInteger(32, true, false)],
-	[0xdb, 5, "FLD m80fp", "m80fp", "r", operations.loadFloat80],
-	[0xdb, 7, "FSTP m80fp", "m80fp", "w", operations.storeFloat80],
-	[0xdd, 0, "FLD m64fp", "m64fp", "r", operations.loadMemory(operations.float64)],
-	[0xdd, 1, "FISTTP m64int", "m64int", "w", operations.storeInteger(64, true, true)],
-	[0xdd, 2, "FST m64fp", "m64fp", "w", operations.storeFloat(53, false)],
-	[0xdd, 3, "FSTP m64fp", "m64fp", "w", operations.storeFloat(53, true)],
-	[0xdf, 0, "FILD m16int", "m16int", "r", operations.loadMemory(operations.integer16)],
-	[0xdf, 1, "FISTTP m16int", "m16int", "w", operations.storeInteger(16, true, true)],
-	[0xdf, 2, "FIST m16int", "m16int", "w", operations.storeInteger(16, false, false)],
-	[0xdf, 3, "FISTP m16int", "m16int", "w", operations.storeInteger(16, true, false)],
-	[0xdf, 4, "FBLD m80bcd", "m80bcd", "r", operations.loadDecimal],
-	[0xdf, 5, "FILD m64int", "m64int", "r", operations.loadMemory(operations.integer64)],
-	[0xdf, 6, "FBSTP m80bcd", "m80bcd", "w", operations.storeDecimal],
-	[0xdf, 7, "FISTP m64int", "m64int", "w", operations.storeInteger(64, true, false)],
+	[0xd9, 0, "FLD m32fp", "m32fp", "r", transfer.loadMemory(transfer.float32)],
+	[0xd9, 2, "FST m32fp", "m32fp", "w", transfer.storeFloat(24, false)],
+	[0xd9, 3, "FSTP m32fp", "m32fp", "w", transfer.storeFloat(24, true)],
+	[0xdb, 0, "FILD m32int", "m32int", "r", transfer.loadMemory(transfer.integer32)],
+	[0xdb, 1, "FISTTP m32int", "m32int", "w", transfer.storeInteger(32, true, true)],
+	[0xdb, 2, "FIST m32int", "m32int", "w", transfer.storeInteger(32, false, false)],
+	[0xdb, 3, "FISTP m32int", "m32int", "w", transfer.storeInteger(32, true, false)],
+	[0xdb, 5, "FLD m80fp", "m80fp", "r", transfer.loadFloat80],
+	[0xdb, 7, "FSTP m80fp", "m80fp", "w", transfer.storeFloat80],
+	[0xdd, 0, "FLD m64fp", "m64fp", "r", transfer.loadMemory(transfer.float64)],
+	[0xdd, 1, "FISTTP m64int", "m64int", "w", transfer.storeInteger(64, true, true)],
+	[0xdd, 2, "FST m64fp", "m64fp", "w", transfer.storeFloat(53, false)],
+	[0xdd, 3, "FSTP m64fp", "m64fp", "w", transfer.storeFloat(53, true)],
+	[0xdf, 0, "FILD m16int", "m16int", "r", transfer.loadMemory(transfer.integer16)],
+	[0xdf, 1, "FISTTP m16int", "m16int", "w", transfer.storeInteger(16, true, true)],
+	[0xdf, 2, "FIST m16int", "m16int", "w", transfer.storeInteger(16, false, false)],
+	[0xdf, 3, "FISTP m16int", "m16int", "w", transfer.storeInteger(16, true, false)],
+	[0xdf, 4, "FBLD m80bcd", "m80bcd", "r", transfer.loadDecimal],
+	[0xdf, 5, "FILD m64int", "m64int", "r", transfer.loadMemory(transfer.integer64)],
+	[0xdf, 6, "FBSTP m80bcd", "m80bcd", "w", transfer.storeDecimal],
+	[0xdf, 7, "FISTP m64int", "m64int", "w", transfer.storeInteger(64, true, false)],
 ];
 for (const [opcode, digit, name, operand, access, execute] of memoryForms) {
 	memoryForm(opcode, digit, name, operand, access, execute);

@@ -1,17 +1,13 @@
 /** Extended arithmetic on any host: against JavaScript's doubles at 53 bits of precision, and against values from the manuals. */
 import { describe, expect, it } from "vitest";
-import {
-	add,
-	divide,
-	multiply,
-	partialRemainder,
-	remainderOutcome,
-	squareRoot,
-	subtract,
-} from "../../../src/cpu/fpu/arithmetic.ts";
+import { add, multiply, subtract } from "../../../src/cpu/fpu/arithmetic.ts";
+import { constants, loadConstant } from "../../../src/cpu/fpu/constants.ts";
 import { fromFloat64, stored, toFloat } from "../../../src/cpu/fpu/conversion.ts";
+import { divide, partialRemainder, remainderOutcome, squareRoot } from "../../../src/cpu/fpu/division.ts";
 import { Extended, FloatEnvironment, Status } from "../../../src/cpu/fpu/extended.ts";
-import { arctangent2, constants, loadConstant, sin, yLog2XPlus1 } from "../../../src/cpu/fpu/transcendental.ts";
+import { F, LN_2, PI } from "../../../src/cpu/fpu/fixed-point.ts";
+import { yLog2XPlus1 } from "../../../src/cpu/fpu/logarithm.ts";
+import { arctangent2, sin } from "../../../src/cpu/fpu/trigonometry.ts";
 import { Random } from "./cases.ts";
 
 const environment = new FloatEnvironment();
@@ -148,5 +144,25 @@ describe("in extended precision", () => {
 		environment.begin(0x37e);
 		expect(divide(environment, extended(0), extended(0), result)).toBe(false);
 		expect(environment.exceptions).toBe(Status.IE);
+	});
+});
+
+describe("the constants of the series", () => {
+	const BITS = F + 32n;
+
+	/** sum of sign^k / ((2k + 1) n^(2k + 1)): arctan(1/n), or with sign 1 artanh(1/n). */
+	function inverse(n: bigint, sign: bigint): bigint {
+		let power = (1n << BITS) / n;
+		let sum = 0n;
+		for (let k = 1n; power !== 0n; k += 2n) {
+			sum += power / k;
+			power = (power * sign) / (n * n);
+		}
+		return sum;
+	}
+
+	it("are Machin's pi and 2 artanh(1/3)", () => {
+		expect((4n * (4n * inverse(5n, -1n) - inverse(239n, -1n))) >> 32n).toBe(PI);
+		expect((2n * inverse(3n, 1n)) >> 32n).toBe(LN_2);
 	});
 });
