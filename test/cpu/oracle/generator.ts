@@ -145,6 +145,14 @@ export class Generator {
 				view.setUint8(base + Case.step, 1);
 			}
 		}
+		if (this.options.compatibility) this.cutRegisters(test);
+	}
+
+	/** Compatibility mode has eight registers of 32 bits; what the others hold there is undefined. */
+	private cutRegisters(test: CaseWriter): void {
+		for (let register = 0; register < 16; register++) {
+			test.setGpr(register, register < 8 ? test.low(register) : 0, 0);
+		}
 	}
 
 	private registers(test: CaseWriter): void {
@@ -156,11 +164,6 @@ export class Generator {
 			else putInteger(random, view, test.gprAt(register));
 		}
 		if (random.once(2)) test.setGpr(RSP, DATA + (random.between(0x80, DATA_BYTES - 0x80) & -8), 0);
-		if (this.options.compatibility) {
-			for (let register = 0; register < 16; register++) {
-				test.setGpr(register, register < 8 ? test.low(register) : 0, 0);
-			}
-		}
 		view.setUint32(base + Case.rflags, (random.word() & ARITHMETIC) | 0x202 | (random.once(8) ? 0x400 : 0), true);
 		for (let at = 0; at < Case.windowBytes; at += 8) putInteger(random, view, base + Case.windowContent + at);
 	}
