@@ -1,0 +1,86 @@
+import { spawn } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { assembleEchoGuest, canAssemble } from "../host/echo-guest.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+describe.runIf(canAssemble)("paravirt boot", () => {
+	let directory = "";
+	let kernel = "";
+	let ramdisk = "";
+	beforeAll(() => {
+		({ directory, kernel } = assembleEchoGuest());
+		ramdisk = join(directory, "ramdisk");
+		writeFileSync(ramdisk, "a ramdisk of the user's");
+	});
+	afterAll(() => rmSync(directory, { recursive: true }));
+
+	/** Boots the echo guest with `input` on a pipe that stays open where `keepOpen`. */
+	async function boot(input: string, args: readonly string[] = [], keepOpen = false) {
+		const all = ["--import", "tsx", MAIN, "boot", kernel, "--ramdisk", ramdisk, "--memory", "16M", ...args];
+		const child = spawn(process.execPath, all, { stdio: ["pipe", "pipe", "pipe"] });
+		let stdout = "";
+		let stderr = "";
+		child.stdout.on("data", (data) => {
+			stdout += data;
+		});
+		child.stderr.on("data", (data) => {
+			stderr += data;
+		});
+		child.stdin.on("error", () => {});
+		child.stdin.write(input);
+		if (!keepOpen) child.stdin.end();
+		const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+		return { status, stdout, stderr };
+	}
+
+	it.concurrent("types standard input on the console and ends with the guest", async () => {
+		expect(await boot("abc.", ["--append", "more words "])).toEqual({
+			status: 0,
+			stdout: "console=hvc0 more words ABC",
+			stderr: "",
+		});
+	});
+
+	it.concurrent("ends with the guest though its input goes on", async () => {
+		expect(await boot(".", [], true)).toMatchObject({ status: 0, stdout: "console=hvc0" });
+	});
+
+	it.concurrent("has status 3 and a report where the guest crashes", async () => {
+		const { status, stderr } = await boot("!");
+		expect(status).toBe(3);
+		expect(stderr).toMatch(/Domain 1 \(guest\) crashed: /);
+		expect(stderr).toMatch(/rax 0000000000000123/);
+		expect(stderr).toContain("Call trace:");
+	});
+
+	it.concurrent("has status 4 where time is up", async () => {
+		const { status, stderr } = await boot("", ["--timeout", "0.5"], true);
+		expect(status).toBe(4);
+		expect(stderr).toContain("still running after 0.5 seconds");
+	});
+
+	it.concurrent("writes statistics", async () => {
+		const file = join(directory, "statistics.json");
+		expect(await boot("a.", ["--stats", file, "--clock", "deterministic"])).toMatchObject({ status: 0 });
+		const statistics = JSON.parse(readFileSync(file, "utf8"));
+		expect(statistics).toMatchObject({ clock: "deterministic", hypercalls: { event_channel_op: 2 } });
+		expect(statistics.cpuSeconds).toBeGreaterThan(0);
+		expect(statistics.tlbMisses).toBeGreaterThan(0);
+	});
+
+	it.concurrent("traces hypercalls on standard error", async () => {
+		const { stderr } = await boot("a.", ["--trace", "hypercalls"]);
+		expect(stderr).toMatch(/^d1v0 event_channel_op\(/m);
+		expect(stderr).toMatch(/^d1v0 sched_op\(/m);
+	});
+
+	it.concurrent("tells where statistics cannot be written", async () => {
+		const { status, stderr } = await boot(".", ["--stats", join(directory, "no/such/file")]);
+		expect(status).toBe(1);
+		expect(stderr).toContain("no/such/file: no such file");
+	});
+});
