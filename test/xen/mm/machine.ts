@@ -1,5 +1,5 @@
 /** A small machine for the tests of memory management: real memory and frame table, a processor that is only a TLB. */
-import { FRAMES } from "../../../src/cpu/layout.ts";
+import { FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../src/cpu/layout.ts";
 import { Memory } from "../../../src/cpu/memory.ts";
 import { Access, Exit, type Processor } from "../../../src/cpu/processor.ts";
 import { Domain } from "../../../src/xen/domain.ts";
@@ -101,8 +101,11 @@ export class Machine {
 	readonly domains = new Map<number, Domain>();
 	readonly hypervisor: Hypervisor;
 
-	constructor(frames = 1000) {
-		this.memory = new Memory(frames);
+	/** @param memory one that an earlier machine used, to be cleared: making one is slow */
+	constructor(frames = 1000, memory?: Memory) {
+		memory?.fill(memory.frame(0), frames * 4096, 0);
+		memory?.fill(FRAME_TABLE, frames * FRAME_INFO_SIZE, 0);
+		this.memory = memory ?? new Memory(frames);
 		this.processor = new TlbProcessor(this.memory);
 		this.log.listener = (line) => this.lines.push(line);
 		this.frames = new FrameTable(this.memory, this);

@@ -4,6 +4,7 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { Memory } from "../../../src/cpu/memory.ts";
 import { Access } from "../../../src/cpu/processor.ts";
 import { DOMID_SELF } from "../../../src/xen/abi/domid.ts";
 import { MemoryCommand } from "../../../src/xen/abi/memory.ts";
@@ -65,8 +66,10 @@ const operation = fc.record({
 });
 type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 
+const sharedMemory = new Memory(700);
+
 class Run {
-	readonly machine = new Machine(700);
+	readonly machine = new Machine(700, sharedMemory);
 	readonly other: Guest;
 	readonly guest: Guest;
 	readonly free: number;
