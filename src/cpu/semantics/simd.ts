@@ -146,14 +146,4 @@ export const exactResult = (): V128 => v128.load(i32.const(0), RESULT);
 export const exactLeft = (): V128 => v128.load(i32.const(0), LEFT);
 export const exactRight = (): V128 => v128.load(i32.const(0), RIGHT);
 
-/** DAZ, the exception masks, rounding control and FTZ ... */
-const MXCSR_MODES = 0xffc0;
-/** ... as they are after reset, which the fast paths are made for. */
-const MXCSR_USUAL = 0x1f80;
-
-/** Whether MXCSR asks for more than the fast path does. */
-export function unusualMxcsr(c: Context): I32 {
-	return i32.ne(i32.and(c.state32(layout.MXCSR), i32.const(MXCSR_MODES)), i32.const(MXCSR_USUAL));
-}
-
 export const toI64 = (value: I32): I64 => i64.extend_i32_u(value);

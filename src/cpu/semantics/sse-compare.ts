@@ -1,35 +1,15 @@
 /** Floating-point comparisons of SSE: CMPccxx to masks, COMISx and UCOMISx to the flags; PTEST beside them. */
 import { SimdOperation } from "../simd/operations.ts";
-import {
-	f32,
-	f32x4,
-	f64,
-	f64x2,
-	type I32,
-	i8x16,
-	i32,
-	i32x4,
-	i64,
-	i64x2,
-	type V128,
-	v128,
-} from "../wasm/expression.ts";
+import { f32, f32x4, f64, f64x2, type I32, i8x16, i32, i32x4, i64, type V128, v128 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
-import { elements, exactCall, exactLeft, exactRight, immediate, sse, toI64, unusualMxcsr } from "./simd.ts";
+import { elements, exactCall, exactLeft, exactRight, immediate, sse, toI64 } from "./simd.ts";
+import { check, type FloatLanes, onlyFirst, ordered } from "./sse-check.ts";
 
 type Relation = (left: V128, right: V128) => V128;
-interface Relations {
-	readonly eq: Relation;
-	readonly lt: Relation;
-	readonly le: Relation;
-}
-
-/** All ones in lanes where both are numbers. */
-const ordered = (by: Relations, left: V128, right: V128): V128 => v128.and(by.eq(left, left), by.eq(right, right));
 
 /** Predicates 0 EQ, 1 LT, 2 LE, 3 UNORD; 4 to 7 are their negations. LT, LE and their negations raise IE for a quiet NaN too. */
-function relation(c: Context, by: Relations, predicate: I32, left: V128, right: V128): V128 {
-	const kinds: readonly Relation[] = [by.eq, by.lt, by.le, (a, b) => v128.not(ordered(by, a, b))];
+function relation(c: Context, by: FloatLanes, predicate: I32, left: V128, right: V128): V128 {
+	const kinds: readonly Relation[] = [by.eq, by.lt, by.le, (a, b) => v128.not(v128.and(by.eq(a, a), by.eq(b, b)))];
 	const kind = i32.and(predicate, i32.const(3));
 	const result = c.f.local("v128");
 	if (kind.constant !== undefined) c.f.set(result, kinds[kind.constant]!(left, right));
@@ -45,13 +25,12 @@ function relation(c: Context, by: Relations, predicate: I32, left: V128, right: 
 }
 
 const COMPARISONS = [
-	{ name: "cmpps", encoding: "np 0f c2 Vx,Wx,Ib", bits: 32, scalar: false },
-	{ name: "cmppd", encoding: "66 0f c2 Vx,Wx,Ib", bits: 64, scalar: false },
-	{ name: "cmpss", encoding: "f3 0f c2 Vx,Wd,Ib", bits: 32, scalar: true },
-	{ name: "cmpsd", encoding: "f2 0f c2 Vx,Wq,Ib", bits: 64, scalar: true },
+	{ name: "cmpps", encoding: "np 0f c2 Vx,Wx,Ib", by: f32x4, bits: 32, scalar: false },
+	{ name: "cmppd", encoding: "66 0f c2 Vx,Wx,Ib", by: f64x2, bits: 64, scalar: false },
+	{ name: "cmpss", encoding: "f3 0f c2 Vx,Wd,Ib", by: f32x4, bits: 32, scalar: true },
+	{ name: "cmpsd", encoding: "f2 0f c2 Vx,Wq,Ib", by: f64x2, bits: 64, scalar: true },
 ] as const;
-for (const { name, encoding, bits, scalar } of COMPARISONS) {
-	const by: Relations = bits === 32 ? f32x4 : f64x2;
+for (const { name, encoding, by, bits, scalar } of COMPARISONS) {
 	const keep = bits === 32 ? elements(4, [0, 5, 6, 7]) : elements(8, [0, 3]);
 	sse(name, [encoding], {}, (c, destination, source, choice) => {
 		const { f } = c;
@@ -59,16 +38,22 @@ for (const { name, encoding, bits, scalar } of COMPARISONS) {
 		const right = f.local("v128");
 		f.set(right, c.readVector(source, !scalar));
 		f.set(left, c.readVector(destination));
-		const predicate = immediate(c, choice, 7);
-		const numbers = ordered(by, left, right);
-		const all = scalar ? i32x4.extract(numbers, 0) : bits === 32 ? i32x4.all_true(numbers) : i64x2.all_true(numbers);
 		const before = f.let(left);
-		f.if(i32.or(unusualMxcsr(c), i32.eqz(all)), () => {
-			const kind = i32.and(predicate, i32.const(3));
-			const quietRaises = i32.or(i32.eq(kind, i32.const(1)), i32.eq(kind, i32.const(2)));
-			exactCall(c, SimdOperation.compare, scalar ? 1 : 128 / bits, bits, left, right, quietRaises);
-			f.set(left, exactLeft());
-			f.set(right, exactRight());
+		const predicate = immediate(c, choice, 7);
+		const a = scalar ? f.let(onlyFirst(by, left)) : left;
+		const b = scalar ? f.let(onlyFirst(by, right)) : right;
+		check(c, {
+			doubtful: i32.eqz(ordered(by, a, b)),
+			by,
+			numbers: [a, b],
+			exact: () => i32.const(1),
+			slow: () => {
+				const kind = i32.and(predicate, i32.const(3));
+				const quietRaises = i32.or(i32.eq(kind, i32.const(1)), i32.eq(kind, i32.const(2)));
+				exactCall(c, SimdOperation.compare, scalar ? 1 : 128 / bits, bits, left, right, quietRaises);
+				f.set(left, exactLeft());
+				f.set(right, exactRight());
+			},
 		});
 		const mask = relation(c, by, predicate, left, right);
 		c.writeVector(destination, scalar ? i8x16.shuffle(mask, before, keep) : mask);
@@ -82,6 +67,7 @@ const FLAG_COMPARISONS = [
 	{ name: "comisd", encoding: "66 0f 2f Vx,Wq", bits: 64, quietRaises: 1 },
 ] as const;
 for (const { name, encoding, bits, quietRaises } of FLAG_COMPARISONS) {
+	const by = bits === 32 ? f32x4 : f64x2;
 	sse(name, [encoding], { access: "r r" }, (c, first, second) => {
 		const { f } = c;
 		const left = f.local("v128");
@@ -101,12 +87,17 @@ for (const { name, encoding, bits, quietRaises } of FLAG_COMPARISONS) {
 			f.set(equal, compare("eq"));
 		};
 		evaluate();
-		const unordered = i32.eqz(i32.or(i32.or(less, greater), equal));
-		f.if(i32.or(unusualMxcsr(c), unordered), () => {
-			exactCall(c, SimdOperation.compare, 1, bits, left, right, i32.const(quietRaises));
-			f.set(left, exactLeft());
-			f.set(right, exactRight());
-			evaluate();
+		check(c, {
+			doubtful: i32.eqz(i32.or(i32.or(less, greater), equal)),
+			by,
+			numbers: [onlyFirst(by, left), onlyFirst(by, right)],
+			exact: () => i32.const(1),
+			slow: () => {
+				exactCall(c, SimdOperation.compare, 1, bits, left, right, i32.const(quietRaises));
+				f.set(left, exactLeft());
+				f.set(right, exactRight());
+				evaluate();
+			},
 		});
 		// ZF, PF, CF are 111 unordered, 000 greater, 001 less, 100 equal. A result of 0 has even parity: equal flips it.
 		const below = toI64(i32.eqz(i32.or(greater, equal)));

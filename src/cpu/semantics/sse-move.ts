@@ -3,7 +3,7 @@ import * as layout from "../layout.ts";
 import { Vector } from "../processor.ts";
 import { Mxcsr } from "../simd/format.ts";
 import { type I32, i8x16, i32, i32x4, i64, i64x2, type V128, v128 } from "../wasm/expression.ts";
-import { checkAvailable, checkX87, elements, LOW_64, low64, mmx, sse, vector64, WRITES } from "./simd.ts";
+import { checkAvailable, checkX87, elements, enterMmx, LOW_64, low64, mmx, sse, vector64, WRITES } from "./simd.ts";
 import { instruction } from "./table.ts";
 
 // ---- whole registers ----
@@ -128,21 +128,24 @@ mmx("pmovmskb", ["np 0f d7 Gd,Nq"], WRITES, (c, destination, source) =>
 	c.write(destination, i64.extend_i32_u(i8x16.bitmask(c.readVector(source)))),
 );
 
-// MASKMOVDQU and MASKMOVQ store the bytes that the mask's sign bits select at DS:rDI. Nothing selected: nothing is accessed.
+// MASKMOVDQU and MASKMOVQ store the bytes that the mask's sign bits select at DS:rDI. The whole operand is checked for writing,
+// even where nothing is selected, and the x87 changes over before: as AMD's processors have it, the manual leaves both open.
 sse("maskmovdqu", ["66 0f f7 Vx,Ux"], { access: "r r", addressSized: true }, (c, source, mask) => {
 	const selected = c.f.let(i8x16.shr_s(c.readVector(mask), i32.const(7)));
+	const address = c.f.let(c.segmented(c.gpr(7, c.addressSize), "operand"));
+	c.checkWrite(128, address);
 	c.f.if(v128.any_true(selected), () => {
-		const address = c.f.let(c.segmented(c.gpr(7, c.addressSize), "operand"));
-		c.checkWrite(128, address);
 		const old = c.loadVector(address);
 		c.storeVector(address, v128.bitselect(c.readVector(source), old, selected));
 	});
 });
-mmx("maskmovq", ["np 0f f7 Pq,Nq"], { access: "r r", addressSized: true }, (c, source, mask) => {
+sse("maskmovq", ["np 0f f7 Pq,Nq"], { access: "r r", addressSized: true }, (c, source, mask) => {
+	checkX87(c);
+	enterMmx(c);
 	const selected = c.f.let(low64(i8x16.shr_s(c.readVector(mask), i32.const(7))));
+	const address = c.f.let(c.segmented(c.gpr(7, c.addressSize), "operand"));
+	c.checkWrite(64, address);
 	c.f.if(i64.ne(selected, i64.const(0)), () => {
-		const address = c.f.let(c.segmented(c.gpr(7, c.addressSize), "operand"));
-		c.checkWrite(64, address);
 		const old = c.load(64, address);
 		const changed = i64.and(i64.xor(old, low64(c.readVector(source))), selected);
 		c.store(64, address, i64.xor(old, changed));
@@ -176,9 +179,10 @@ for (const [digit, name] of PREFETCHES.entries()) instruction(name, [`0f 18 /${d
 instruction("prefetch", ["0f 0d /0 Mb"], { access: "r" }, nothing);
 instruction("prefetchw", ["0f 0d /1 Mb"], { access: "r" }, nothing);
 
-/** Empties the x87's registers; the top of stack stays. */
+/** Empties the x87's registers. */
 instruction("emms", ["np 0f 77"], {}, (c) => {
 	checkAvailable(c);
 	checkX87(c);
+	c.setState8(layout.X87_TOP, i32.const(0));
 	c.setState8(layout.X87_TAGS, i32.const(0));
 });

@@ -1,10 +1,6 @@
 /**
  * The service behind emitted SIMD code: operations of SSE computed exactly on the operands in the mailbox, with MXCSR's exceptions.
- * Emitted code comes here when MXCSR is not the usual one (all exceptions masked, round to nearest, no DAZ, no FTZ) and when a fast
- * result is not finite, which is where invalid, divide-by-zero and overflow show.
- *
- * Deviation, by name: MXCSR.DE, MXCSR.UE and MXCSR.PE are recorded by operations that come here only. With the usual MXCSR these
- * flags may stay clear where hardware sets them; IE, ZE and OE are exact always, and so is every flag with any exception unmasked.
+ * semantics/sse-check.ts says when emitted code comes here, and which flags of MXCSR it does not record itself.
  */
 import { CR4, CRC32C_TABLE, MXCSR, STATE } from "../layout.ts";
 import type { Memory } from "../memory.ts";
