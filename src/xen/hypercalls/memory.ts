@@ -1,5 +1,5 @@
 /** memory_op: a domain's reservation of frames, its memory map, and where the M2P is. */
-import { PAGE_SHIFT } from "../../cpu/layout.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "../../cpu/layout.ts";
 import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from "../abi/arch.ts";
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
@@ -123,6 +123,7 @@ function maximumGpfn(domain: Domain): number {
 
 /**
  * Gives a domain the memory map that libxl gives a PV guest: one range of RAM from 0.
+ * Where the builder has not, its first look at the map does, with all that it may own.
  * @param bytes the most memory that it may have (maxmem)
  */
 export function setMemoryMapLimit(domain: Domain, bytes: number): void {
@@ -136,12 +137,13 @@ export function setMemoryMapLimit(domain: Domain, bytes: number): void {
 
 function getMemoryMap(domain: Domain, address: number): number {
 	const { hypervisor } = domain;
-	if (domain.memoryMap === undefined) return -Errno.ENOSYS;
+	if (domain.memoryMap === undefined) setMemoryMapLimit(domain, domain.maximumPages * PAGE_SIZE);
 	if (!fetch(domain, address, abi.memoryMap.size)) return EFAULT;
 	const view = abi.memoryMap.at(hypervisor.memory, SCRATCH);
-	const entries = Math.min(view.nrEntries, domain.memoryMap.length / abi.E820_ENTRY_SIZE);
+	const map = domain.memoryMap as Uint8Array;
+	const entries = Math.min(view.nrEntries, map.length / abi.E820_ENTRY_SIZE);
 	if (!addressOk(view.buffer)) return EFAULT;
-	if (!hypervisor.guestMemory.write(view.buffer, domain.memoryMap, entries * abi.E820_ENTRY_SIZE)) return EFAULT;
+	if (!hypervisor.guestMemory.write(view.buffer, map, entries * abi.E820_ENTRY_SIZE)) return EFAULT;
 	view.nrEntries = entries;
 	return copyToGuest(hypervisor, address, abi.memoryMap.size) ? 0 : EFAULT;
 }
