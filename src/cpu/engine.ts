@@ -229,6 +229,7 @@ export class Engine implements Processor {
 		return 0;
 	}
 
+	/** Registers of a context, whether it runs or not. */
 	context(index: number): Registers {
 		return this.contexts[index]!;
 	}

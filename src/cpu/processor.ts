@@ -4,7 +4,6 @@
  * returns why ({@link Exit}). The few questions that must not end a run are the {@link Environment}'s callbacks.
  */
 import type { Memory } from "./memory.ts";
-import type { Registers } from "./registers.ts";
 
 /** Why {@link Processor.run} returned. RIP and all registers are as the manual says for the event. */
 export const Exit = {
@@ -93,8 +92,6 @@ export interface Processor {
 	/** Where the last Exit.softwareInterrupt's instruction starts, relative to RIP: its length in bytes. */
 	readonly interruptLength: number;
 
-	/** Registers of a context, whether it runs or not. */
-	context(index: number): Registers;
 	/** Saves the running context to its slot of CONTEXTS and loads slot `index`; registers objects follow by their `base`. Flushes what needs to be. */
 	switchContext(index: number): void;
 

@@ -156,6 +156,8 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	let form: InstructionForm | undefined;
 	for (const candidate of list) {
 		if (candidate.mode !== undefined && (candidate.mode === "64") !== longMode) continue;
+		// 90 is NOP, which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.
+		if (candidate.opcodeRegister && map === 0 && opcode === 0x90 && (rex & 1) === 0) continue;
 		if (candidate.mandatory !== "any") {
 			const wanted =
 				repeat === 0xf3 ? "f3" : repeat === 0xf2 ? "f2" : operandOverride && candidate.mandatory !== "np" ? "66" : "np";
@@ -266,8 +268,8 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 		out.length = at - start;
 		return true;
 	}
-	// LOCK is defined for the memory forms of the instructions that say so.
-	if (out.lock && !(form.lock === true && out.memory)) {
+	// LOCK is defined where the instruction says so and its destination, the first operand, is in memory.
+	if (out.lock && !(form.lock === true && out.memory && form.operands[0]?.kind === "modrmRm")) {
 		out.length = at - start;
 		return true;
 	}

@@ -12,6 +12,8 @@ export const rareOperations = [
 	"fxsave",
 	"fxrstor",
 	"xsave",
+	"xsaveopt",
+	"xsavec",
 	"xrstor",
 ] as const;
 export type RareOperation = (typeof rareOperations)[number];

@@ -5,6 +5,7 @@
  * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
  */
 import { decode, newDecoded } from "../decode/decoder.ts";
+import { fxrstor, fxsave, XsaveForm, xrstor, xsave } from "../fpu/save.ts";
 import { executeX87 } from "../fpu/x87.ts";
 import * as layout from "../layout.ts";
 import type { Memory } from "../memory.ts";
@@ -12,7 +13,6 @@ import { Access, type Environment, Vector } from "../processor.ts";
 import { ARITHMETIC_FLAGS, Flag, Gpr, Registers, Segment } from "../registers.ts";
 import { packFlags, unpackFlags } from "../semantics/flag-words.ts";
 import { type RareOperation, RareOutcome, rareOperations } from "./rare-operations.ts";
-import { stateImage } from "./state-image.ts";
 
 const STATE = layout.STATE;
 
@@ -71,10 +71,16 @@ export class RareInstructions {
 			loadSegmentLimit: (selector) => this.queryDescriptor(selector, "limit"),
 			verifyRead: (selector) => this.queryDescriptor(selector, "read"),
 			verifyWrite: (selector) => this.queryDescriptor(selector, "write"),
-			fxsave: (linear) => this.vectorOutcome(stateImage.fxsave(memory, STATE, linear)),
-			fxrstor: (linear) => this.vectorOutcome(stateImage.fxrstor(memory, STATE, linear)),
-			xsave: (linear) => this.vectorOutcome(stateImage.xsave(memory, STATE, linear)),
-			xrstor: (linear) => this.vectorOutcome(stateImage.xrstor(memory, STATE, linear)),
+			fxsave: (linear) => {
+				fxsave(memory, STATE, linear, this.wideImage());
+				return RareOutcome.done;
+			},
+			fxrstor: (linear) => this.vectorOutcome(fxrstor(memory, STATE, linear, this.wideImage())),
+			xsave: (linear) => this.xsave(linear, XsaveForm.xsave),
+			xsaveopt: (linear) => this.xsave(linear, XsaveForm.xsaveopt),
+			xsavec: (linear) => this.xsave(linear, XsaveForm.xsavec),
+			xrstor: (linear) =>
+				this.vectorOutcome(xrstor(memory, STATE, linear, this.registers.low(Gpr.rax), this.wideImage())),
 		};
 	}
 
@@ -84,6 +90,16 @@ export class RareInstructions {
 
 	x87(operation: number, operand: number): number {
 		return executeX87(this.memory, STATE, operation, operand);
+	}
+
+	/** Whether the image is of the 64-bit format: the semantics say so in the mailbox. */
+	private wideImage(): boolean {
+		return this.memory.u32(layout.MAILBOX) !== 0;
+	}
+
+	private xsave(linear: number, form: XsaveForm): RareOutcome {
+		xsave(this.memory, STATE, linear, this.registers.low(Gpr.rax), this.wideImage(), form);
+		return RareOutcome.done;
 	}
 
 	private fault(vector: number, errorCode = 0): RareOutcome {
@@ -412,7 +428,10 @@ export class RareInstructions {
 		memory.setU32(layout.NOT_CANONICAL, 0);
 		const { vector, errorCode } = this.registers;
 		if (this.decodeAtRip() && this.decoded.form !== undefined) {
-			const stack = STACK_INSTRUCTIONS.has(this.decoded.form.name);
+			// PUSH, POP and CALL with an operand in memory: it was the stack's access if RSP is what is not canonical.
+			const pointer = this.registers.high(Gpr.rsp) >> 15;
+			const stack =
+				STACK_INSTRUCTIONS.has(this.decoded.form.name) && (!this.decoded.memory || (pointer !== 0 && pointer !== -1));
 			if (stack || (this.decoded.memory && this.decoded.segmentRegister === Segment.ss)) {
 				this.fault(Vector.stackSegment);
 				return;

@@ -1,4 +1,5 @@
 /** Control transfer within a segment, and the stack. */
+import { Vector } from "../processor.ts";
 import { Gpr } from "../registers.ts";
 import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
@@ -126,25 +127,39 @@ instruction("leave", ["c9"], { size64: "default64", sized: true }, (c) => {
 
 // ---- branches ----
 
+/** A branch to an address that is not canonical is a #GP(0) of the branch itself (SDM volume 2, JMP, CALL, RET): nothing of it has happened. */
+function requireCanonical(c: Context, target: I64): void {
+	if (!c.longMode) return;
+	const canonical = i64.shr_s(i64.shl(target, i64.const(16)), i64.const(16));
+	c.f.if(i64.ne(canonical, target), () => c.raise(Vector.generalProtection));
+}
+
 const NEAR = { access: "r", size64: "64", ends: true } as const;
 instruction("jmp", ["e9 Jz", "eb Jb"], { ...NEAR, sized: true }, (c, offset) => c.branch(offset!));
-instruction("jmp", ["ff /4 Ev"], NEAR, (c, target) => c.jump(c.read(target!)));
+instruction("jmp", ["ff /4 Ev"], NEAR, (c, target) => {
+	const address = c.f.let(c.read(target!));
+	requireCanonical(c, address);
+	c.jump(address);
+});
 instruction("call", ["e8 Jz"], { ...NEAR, sized: true }, (c, offset) => {
 	push(c, c.operandSize, c.nextRip());
 	c.branch(offset!);
 });
 instruction("call", ["ff /2 Ev"], NEAR, (c, target) => {
 	const address = c.f.let(c.read(target!));
+	requireCanonical(c, address);
 	push(c, c.operandSize, c.nextRip());
 	c.jump(address);
 });
 instruction("ret", ["c3"], { ...NEAR, sized: true }, (c) => {
 	const address = top(c, c.operandSize);
+	requireCanonical(c, address);
 	dropStack(c, i64.const(c.operandSize / 8));
 	c.jump(address);
 });
 instruction("ret", ["c2 Iw"], { ...NEAR, sized: true }, (c, bytes) => {
 	const address = top(c, c.operandSize);
+	requireCanonical(c, address);
 	dropStack(c, i64.add(c.read(bytes!), i64.const(c.operandSize / 8)));
 	c.jump(address);
 });

@@ -384,7 +384,8 @@ instruction("fxrstor", ["np 0f ae /1 M"], IMAGE, (c, image) => {
 for (const [name, encoding, operation, writes] of [
 	["xsave", "np 0f ae /4 M", "xsave", true],
 	["xrstor", "np 0f ae /5 M", "xrstor", false],
-	["xsaveopt", "np 0f ae /6 M", "xsave", true],
+	["xsaveopt", "np 0f ae /6 M", "xsaveopt", true],
+	["xsavec", "np 0f c7 /4 M", "xsavec", true],
 ] as const) {
 	instruction(name, [encoding], { ...IMAGE, feature: "xsave" }, (c, image) => {
 		needsXsave(c);
