@@ -11,6 +11,7 @@ import {
 	sanitised,
 	tolerance,
 	unpredictableBytes,
+	unrecordedExceptions,
 	x87Tolerance,
 } from "./differences.ts";
 import { Result } from "./records.ts";
@@ -228,7 +229,8 @@ function floatingPoint(
 	const word = (what: string, a: number, b: number, ignored: number): void => {
 		if (((a ^ b) & ~ignored) !== 0) add(what, hex32(a), hex32(b));
 	};
-	word("mxcsr", u32(expected, Result.mxcsr), u32(got, Result.mxcsr), 0);
+	const mxcsr = u32(expected, Result.mxcsr);
+	word("mxcsr", mxcsr, u32(got, Result.mxcsr), mxcsr & ~u32(got, Result.mxcsr) & unrecordedExceptions(mxcsr));
 	if (subject !== undefined && (undefinedX87(subject) || (!completed && entersMmxAtFault(subject)))) return;
 	const ulps = subject !== undefined ? x87Tolerance(subject) : 0;
 	for (let i = 0; i < 8; i++) {
