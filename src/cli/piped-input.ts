@@ -10,6 +10,8 @@ import type { ConsolePort } from "./terminal.ts";
 const CTRL_D = new Uint8Array([4]);
 const NEWLINE = 10;
 const QUIET_MILLISECONDS = 1000;
+/** Bytes that wait for the guest before no more are read: input may have any length. */
+const MOST_WAITING = 1 << 20;
 
 export interface PipedInputOptions {
 	/** The guest asks with READY_QUERY before it wants input; the query is taken out of the output. */
@@ -25,18 +27,23 @@ export function attachPipes(
 ): () => void {
 	let ready = !options.handshake;
 	let held: Uint8Array[] = [];
+	let heldSize = 0;
 	let ended = false;
 	let lastByte = NEWLINE;
 	let quiet: NodeJS.Timeout | undefined;
 
 	const send = (data: Uint8Array): void => {
 		if (ready) console.write(data);
-		else held.push(data);
+		else {
+			held.push(data);
+			heldSize += data.length;
+		}
+		if (heldSize + console.pendingInput > MOST_WAITING) input.pause();
 	};
 	const repeatEnd = (): void => {
 		clearTimeout(quiet);
 		quiet = setTimeout(() => {
-			console.write(CTRL_D);
+			if (console.pendingInput === 0) console.write(CTRL_D);
 			repeatEnd();
 		}, QUIET_MILLISECONDS);
 	};
@@ -56,6 +63,10 @@ export function attachPipes(
 		ready = true;
 		for (const data of held) console.write(data);
 		held = [];
+		heldSize = 0;
+	});
+	const stopTaken = console.onInputTaken(() => {
+		if (!ended) input.resume();
 	});
 	const stopOutput = console.onOutput((data) => {
 		output.write(options.handshake ? query.filter(data) : data);
@@ -66,6 +77,7 @@ export function attachPipes(
 	input.resume();
 	return () => {
 		stopOutput();
+		stopTaken();
 		clearTimeout(quiet);
 		input.removeListener("data", onData);
 		input.removeListener("end", onEnd);

@@ -15,6 +15,10 @@ const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as cons
 export interface ConsolePort {
 	/** Gives input to the guest. */
 	write(data: Uint8Array): void;
+	/** Bytes of input that the guest had no room for yet. */
+	readonly pendingInput: number;
+	/** Calls `listener` each time that the guest has all input. Returns what stops that. */
+	onInputTaken(listener: () => void): () => void;
 	/** Calls `listener` with each piece of output. Returns what stops that. */
 	onOutput(listener: (data: Uint8Array) => void): () => void;
 }

@@ -50,22 +50,32 @@ export interface DomainEnd {
 export interface GuestConsole {
 	/** Types on it. Text is sent as UTF-8. */
 	write(data: Uint8Array | string): void;
+	/** Bytes of input that the guest had no room for yet. */
+	readonly pendingInput: number;
+	/** Calls `listener` each time that all input has been handed to the guest. Returns what stops that. */
+	onInputTaken(listener: () => void): () => void;
 	/** Calls `listener` with each piece of output from now on. Returns what stops that. */
 	onOutput(listener: (data: Uint8Array) => void): () => void;
 }
 
-/** Keeps the listeners of one console. */
-class ConsoleOutput {
-	private readonly listeners = new Set<(data: Uint8Array) => void>();
+/** Who wants to hear of something. */
+class Listeners<T> {
+	private readonly all = new Set<(value: T) => void>();
 
-	add(listener: (data: Uint8Array) => void): () => void {
-		this.listeners.add(listener);
-		return () => this.listeners.delete(listener);
+	add(listener: (value: T) => void): () => void {
+		this.all.add(listener);
+		return () => this.all.delete(listener);
 	}
 
-	readonly emit = (data: Uint8Array): void => {
-		for (const listener of this.listeners) listener(data);
+	readonly emit = (value: T): void => {
+		for (const listener of this.all) listener(value);
 	};
+}
+
+/** What a console tells. */
+class ConsoleEvents {
+	readonly output = new Listeners<Uint8Array>();
+	readonly inputTaken = new Listeners<void>();
 }
 
 /** A domain that runs, or has run. */
@@ -79,11 +89,15 @@ export class GuestDomain {
 	constructor(
 		private readonly domain: Domain,
 		private readonly built: BuiltGuest,
-		output: ConsoleOutput,
+		events: ConsoleEvents,
 	) {
 		this.console = {
 			write: (data) => built.write(typeof data === "string" ? new TextEncoder().encode(data) : data),
-			onOutput: (listener) => output.add(listener),
+			get pendingInput(): number {
+				return built.pendingInput();
+			},
+			onInputTaken: (listener) => events.inputTaken.add(listener),
+			onOutput: (listener) => events.output.add(listener),
 		};
 		this.ended = new Promise((resolve) => {
 			this.end = resolve;
@@ -154,7 +168,7 @@ export class Host {
 	 */
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
 		const [kernel, ramdisk] = await Promise.all([this.load(options.kernel), this.load(options.ramdisk)]);
-		const output = new ConsoleOutput();
+		const events = new ConsoleEvents();
 		const built = buildGuest(this.machine, {
 			name: options.name ?? "guest",
 			kernel: kernel as Uint8Array,
@@ -164,9 +178,10 @@ export class Host {
 			commandLine: options.commandLine ?? "",
 			memory: options.memory,
 			vcpus: options.vcpus ?? 1,
-			onOutput: output.emit,
+			onOutput: events.output.emit,
+			onInputTaken: events.inputTaken.emit,
 		});
-		const guest = new GuestDomain(built.domain, built, output);
+		const guest = new GuestDomain(built.domain, built, events);
 		prepare?.(guest);
 		this.start();
 		return guest;

@@ -47,6 +47,8 @@ export interface GuestRequest {
 	readonly vcpus: number;
 	/** Gets each piece of console output. */
 	readonly onOutput: (data: Uint8Array) => void;
+	/** Called when the guest has room for input again and none waits. */
+	readonly onInputTaken: () => void;
 }
 
 /** A guest that is ready to run. */
@@ -54,6 +56,8 @@ export interface BuiltGuest {
 	readonly domain: Domain;
 	/** Input for its console. */
 	write(data: Uint8Array): void;
+	/** Bytes of it that wait. */
+	pendingInput(): number;
 	/** Hands on what the guest has written and nobody has fetched yet. */
 	flush(): void;
 	/** Takes the domain off the machine and frees what it had. */
@@ -97,11 +101,11 @@ export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest 
 	};
 	try {
 		const consolePort = populate(domain, image, request);
-		const backend = attachConsole(machine.service, domain, consolePort, { onOutput: request.onOutput });
+		const backend = attachConsole(machine.service, domain, consolePort, request);
 		if (backend === undefined) throw new Error("the console of a new domain cannot be attached");
 		closeConsole = () => backend.close();
 		const write = (data: Uint8Array): void => backend.write(data);
-		return { domain, write, flush: () => backend.handleEvent(), destroy };
+		return { domain, write, pendingInput: () => backend.pendingInput, flush: () => backend.handleEvent(), destroy };
 	} catch (error) {
 		destroy();
 		throw error;

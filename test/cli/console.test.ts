@@ -10,10 +10,17 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 /** A console that keeps what is typed. */
 class FakeConsole implements ConsolePort {
 	typed = "";
+	pendingInput = 0;
+	taken: () => void = () => {};
 	private readonly listeners = new Set<(data: Uint8Array) => void>();
 
 	write(data: Uint8Array): void {
 		this.typed += new TextDecoder().decode(data);
+	}
+
+	onInputTaken(listener: () => void): () => void {
+		this.taken = listener;
+		return () => {};
 	}
 
 	onOutput(listener: (data: Uint8Array) => void): () => void {
@@ -65,6 +72,22 @@ describe("piped input", () => {
 		await turn();
 		expect(port.typed).toBe("ls\n");
 		await vi.waitFor(() => expect(port.typed).toBe("ls\n\x04\x04"), { timeout: 10_000 });
+		detach();
+	});
+
+	it("reads no more than the guest can keep up with", async () => {
+		const { port, input, detach } = connect(true);
+		port.print("\x1b[5n");
+		port.pendingInput = 2 ** 20 + 1;
+		input.write("first\n");
+		await turn();
+		input.write("second\n");
+		await turn();
+		expect(port.typed).toBe("first\n");
+		port.pendingInput = 0;
+		port.taken();
+		await turn();
+		expect(port.typed).toBe("first\nsecond\n");
 		detach();
 	});
 

@@ -15,6 +15,8 @@ const detach = attachTerminal(
 			if (way === "exception") throw new Error("something went wrong");
 			if (way === "exit") process.exit(7);
 		},
+		pendingInput: 0,
+		onInputTaken: () => () => {},
 		onOutput(listener) {
 			print = listener;
 			return () => {};
