@@ -127,11 +127,17 @@ instruction("leave", ["c9"], { size64: "default64", sized: true }, (c) => {
 
 // ---- branches ----
 
-/** A branch to an address that is not canonical is a #GP(0) of the branch itself (SDM volume 2, JMP, CALL, RET): nothing of it has happened. */
-function requireCanonical(c: Context, target: I64): void {
+/**
+ * A branch to an address that is not canonical is a #GP(0) of the branch itself (SDM volume 2, JMP, CALL, RET): nothing of it has
+ * happened. `before`: what else may fault, and does so first.
+ */
+function requireCanonical(c: Context, target: I64, before?: () => void): void {
 	if (!c.longMode) return;
 	const canonical = i64.shr_s(i64.shl(target, i64.const(16)), i64.const(16));
-	c.f.if(i64.ne(canonical, target), () => c.raise(Vector.generalProtection));
+	c.f.if(i64.ne(canonical, target), () => {
+		before?.();
+		c.raise(Vector.generalProtection);
+	});
 }
 
 const NEAR = { access: "r", size64: "64", ends: true } as const;
@@ -147,7 +153,9 @@ instruction("call", ["e8 Jz"], { ...NEAR, sized: true }, (c, offset) => {
 });
 instruction("call", ["ff /2 Ev"], NEAR, (c, target) => {
 	const address = c.f.let(c.read(target!));
-	requireCanonical(c, address);
+	requireCanonical(c, address, () =>
+		c.checkWrite(c.operandSize, stackAddress(c, i64.sub(c.gpr(Gpr.rsp), i64.const(c.operandSize / 8)))),
+	);
 	push(c, c.operandSize, c.nextRip());
 	c.jump(address);
 });
