@@ -156,7 +156,8 @@ export function round(
 		const masked = ((mxcsr >> Mxcsr.maskShift) & Mxcsr.UE) !== 0;
 		if (masked && (mxcsr & Mxcsr.FTZ) !== 0) return { bits: sign, exceptions: Mxcsr.UE | Mxcsr.PE };
 		const { value, inexact } = roundShift(significand, lowest - exponent, sticky, mode, negative);
-		const exceptions = masked ? (inexact ? Mxcsr.UE | Mxcsr.PE : 0) : Mxcsr.UE | (inexact ? Mxcsr.PE : 0);
+		// Unmasked, the handler is told of the result with an unbounded exponent.
+		const exceptions = masked ? (inexact ? Mxcsr.UE | Mxcsr.PE : 0) : Mxcsr.UE | (free.inexact ? Mxcsr.PE : 0);
 		// A significand that was rounded up to the hidden bit is the smallest normal number, with no more to do.
 		return { bits: sign | value, exceptions };
 	}
@@ -165,7 +166,9 @@ export function round(
 			mode === RoundingControl.nearest ||
 			(mode === RoundingControl.down && negative) ||
 			(mode === RoundingControl.up && !negative);
-		return { bits: sign | (toInfinity ? to.infinity : to.infinity - 1n), exceptions: Mxcsr.OE | Mxcsr.PE };
+		const masked = ((mxcsr >> Mxcsr.maskShift) & Mxcsr.OE) !== 0;
+		const exceptions = masked || free.inexact ? Mxcsr.OE | Mxcsr.PE : Mxcsr.OE;
+		return { bits: sign | (toInfinity ? to.infinity : to.infinity - 1n), exceptions };
 	}
 	const kept = carried !== 0 ? free.value >> 1n : free.value;
 	const fractionBits = BigInt(precision - 1);
