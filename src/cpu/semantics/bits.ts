@@ -1,7 +1,7 @@
 /** Bit tests and scans. */
 import { type I64, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
-import { setCarryFlag } from "./flags.ts";
+import { setCarryFlag, zext } from "./flags.ts";
 import { instruction, type Operand } from "./table.ts";
 
 type Change = ((value: I64, mask: I64) => I64) | undefined;
@@ -46,7 +46,13 @@ for (const [name, opcode, digit, change] of OPERATIONS) {
 		// A register index reaches beyond the operand: it selects the word, as a signed number.
 		const offset = c.f.let(c.readSigned(index!));
 		const words = i64.shr_s(offset, i64.const(Math.log2(bits)));
-		const address = c.f.let(i64.add(c.virtualAddress(operand!), i64.mul(words, i64.const(bits / 8))));
+		const bytes = i64.mul(words, i64.const(bits / 8));
+		// The sum is an offset like any other: cut to the address size before the segment's base is added.
+		const address = c.f.let(
+			c.addressSize === 64
+				? i64.add(c.virtualAddress(operand!), bytes)
+				: c.segmented(zext(i64.add(c.effectiveAddress(operand!), bytes), c.addressSize), "operand"),
+		);
 		if (change !== undefined) c.checkWrite(bits, address);
 		const value = c.load(bits, address);
 		testBit(c, operand!, value, offset, change, (result) => c.store(bits, address, result));
