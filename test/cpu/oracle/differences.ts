@@ -37,15 +37,15 @@ const BLOCK = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
 /**
  * Whether two faults of one instruction are both right:
  * - CMPS whose both operands fault: which is read first is the processor's own;
- * - UD0, of which Intel's processors decode a ModRM byte;
+ * - UD0 and UD1, of which Intel's processors fetch the whole;
  * - far returns and jumps, which check many things: AMD's processors read the outer stack before they look at the selector.
  */
 export function eitherFault(subject: Subject, expected: number, got: number, samePage: boolean): boolean {
 	const pageFaults = expected === 14 && got === 14;
 	if (pageFaults && BLOCK.test(subject.name)) return samePage;
 	if (subject.name === "cmps" && FAULTS.has(expected) && FAULTS.has(got)) return true;
-	// AMD's UD0 has no ModRM byte: nothing behind the opcode is fetched.
-	if (subject.name === "ud0" && expected === 6 && got === 14) return true;
+	// AMD's UD0 has no ModRM byte, its UD1 fetches no displacement: nothing behind faults.
+	if (/^ud[01]$/.test(subject.name) && expected === 6 && got === 14) return true;
 	return /^(retf|iret|callf|jmpf)$/.test(subject.name) && FAULTS.has(expected) && FAULTS.has(got);
 }
 const FAULTS: ReadonlySet<number> = new Set([10, 11, 12, 13, 14]);
@@ -56,6 +56,19 @@ const FAULTS: ReadonlySet<number> = new Set([10, 11, 12, 13, 14]);
  */
 export function entersMmxAtFault(subject: Subject): boolean {
 	return /^(cvtt?p[sd]2pi|cvtpi2p[sd]|maskmovq)$/.test(subject.name);
+}
+
+/**
+ * Whether bits 63-32 of the destination may differ: CMPXCHG of 32-bit registers that compares unequal writes the destination back, and so
+ * clears them, by Intel's manual; AMD's processors leave the register.
+ */
+export function upperHalfKept(subject: Subject): boolean {
+	return subject.name === "cmpxchg" && subject.encoded.operandSize === 32;
+}
+
+/** LOCK before these is not #UD on AMD's processors. */
+export function lockAccepted(name: string): boolean {
+	return /^ver[rw]$/.test(name);
 }
 
 /** Bits of the x87 status word: FCOMI and its kin clear C1 on Intel's processors, AMD's leave it. */
