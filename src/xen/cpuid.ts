@@ -19,10 +19,13 @@ const Leaf1Edx = {
 	TSC: 4,
 	MSR: 5,
 	PAE: 6,
+	// Xen gives every guest two virtual machine-check banks (msr.ts), in which nothing is ever logged.
+	MCE: 7,
 	CX8: 8,
 	// Xen shows it to PV guests, though they reach no local APIC: Linux would otherwise turn off its Xen APIC driver.
 	APIC: 9,
 	SEP: 11,
+	MCA: 14,
 	CMOV: 15,
 	PAT: 16,
 	CLFSH: 19,

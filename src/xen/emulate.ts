@@ -22,6 +22,9 @@ import type { Vcpu } from "./vcpu.ts";
 /** Bits of a #GP's error code: raised by an event outside the program, or by an IDT gate. */
 const ERROR_EXTERNAL = 1;
 
+/** CPUID leaf 1, ECX. */
+const OSXSAVE = 1 << 27;
+
 /** DR6.BS: single step. */
 const SINGLE_STEP = 0x4000;
 
@@ -180,10 +183,12 @@ function readTimeStamp(vcpu: Vcpu): Outcome {
 
 function executeCpuid(vcpu: Vcpu): void {
 	const { registers } = vcpu;
-	const result = cpuid(vcpu, registers.low(Gpr.rax), registers.low(Gpr.rcx));
+	const leaf = registers.low(Gpr.rax);
+	const result = cpuid(vcpu, leaf, registers.low(Gpr.rcx));
 	registers.setHalves(Gpr.rax, result.eax, 0);
 	registers.setHalves(Gpr.rbx, result.ebx, 0);
-	registers.setHalves(Gpr.rcx, result.ecx, 0);
+	// A kernel that asks Xen sees OSXSAVE from the start: Linux takes it as leave to use XSAVE at all.
+	registers.setHalves(Gpr.rcx, leaf === 1 && vcpu.kernelMode ? (result.ecx | OSXSAVE) >>> 0 : result.ecx, 0);
 	registers.setHalves(Gpr.rdx, result.edx, 0);
 }
 

@@ -52,6 +52,8 @@ function ignored(): boolean {
 
 /** Fast strings; branch trace, event sampling and xTPR messages not available. */
 const MISC_ENABLE = (1 << 0) | (1 << 11) | (1 << 12) | (1 << 23);
+const MCG_SOFTWARE_RECOVERY = 1 << 24;
+const MCG_THRESHOLD_STATUS = 1 << 11;
 const APIC_ENABLED_AT_DEFAULT = 0xfee0_0800;
 const APIC_BOOT_PROCESSOR = 0x100;
 
@@ -158,6 +160,18 @@ for (const [first, count] of [
 ] as const) {
 	for (let index = 0; index < count; index++) {
 		MSRS.set(first + index, { name: `PERF_${(first + index).toString(16)}`, read: reads(0), write: ignored });
+	}
+}
+
+// The virtual machine-check banks of Xen's vmce: nothing is ever in them, and only clearing them is allowed.
+const MACHINE_CHECK_BANKS = 2;
+MSRS.set(0x179, { name: "MCG_CAP", read: reads(MCG_SOFTWARE_RECOVERY | MCG_THRESHOLD_STATUS | MACHINE_CHECK_BANKS) });
+MSRS.set(0x17a, { name: "MCG_STATUS", read: reads(0), write: zeroOnly });
+for (let bank = 0; bank < MACHINE_CHECK_BANKS; bank++) {
+	MSRS.set(0x280 + bank, { name: `MC${bank}_CTL2`, read: reads(0), write: ignored });
+	MSRS.set(0x400 + bank * 4, { name: `MC${bank}_CTL`, read: reads(0xffff_ffff, 0xffff_ffff), write: ignored });
+	for (const [offset, name] of ["STATUS", "ADDR", "MISC"].entries()) {
+		MSRS.set(0x401 + bank * 4 + offset, { name: `MC${bank}_${name}`, read: reads(0), write: zeroOnly });
 	}
 }
 

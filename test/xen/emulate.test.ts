@@ -62,6 +62,7 @@ describe("model-specific registers", () => {
 		expect(read(0xc000_0080)).toBe(0xd01);
 		expect(read(0x1b)).toBe(0xfee0_0900);
 		expect(read(0x1a0) & 0x801).toBe(0x801);
+		expect(read(0x179) & 0xff).toBe(2);
 		expect(read(0x10)).toBe(guest.hypervisor.clock.tsc());
 	});
 
@@ -118,7 +119,7 @@ describe("control and debug registers", () => {
 		faults(0x0f, 0x22, 0xc0);
 		registers.set(Gpr.rax, -1);
 		emulates(0x0f, 0x22, 0xe0);
-		expect(registers.control(CR4)).toBe(0x5062c);
+		expect(registers.control(CR4)).toBe(0x5066c);
 		faults(0x44, 0x0f, 0x20, 0xc0);
 	});
 
@@ -220,6 +221,9 @@ describe("other instructions", () => {
 		execute([0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2], Vector.invalidOpcode);
 		expect(registers.rip).toBe(CODE + 7);
 		expect(registers.get(Gpr.rbx)).toBe(0x566e6558);
+		registers.set(Gpr.rax, 1);
+		execute([0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2], Vector.invalidOpcode);
+		expect(registers.get(Gpr.rcx) & 0x800_0000).toBe(0x800_0000);
 	});
 
 	it("that are any bytes never fail the hypervisor", () => {

@@ -39,7 +39,7 @@ export const Cr4 = {
 /** Bits of CR4 that are the guest's to choose. */
 export const CR4_GUEST_MASK = Cr4.TSD | Cr4.DE | Cr4.FSGSBASE | Cr4.OSXSAVE;
 /** Bits of CR4 that are Xen's and that the guest sees set. */
-export const INITIAL_CR4 = Cr4.PAE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
+export const INITIAL_CR4 = Cr4.PAE | Cr4.MCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
 
 /** SCE, LME, LMA, NXE. */
 export const INITIAL_EFER = 0xd01;
