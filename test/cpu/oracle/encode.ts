@@ -6,7 +6,7 @@ import type { InstructionForm, OperandForm } from "../../../src/cpu/semantics/ta
 import { type CaseWriter, dataOffset, RBP, RSP } from "./case.ts";
 import { lockAccepted } from "./differences.ts";
 import type { Random } from "./random.ts";
-import { CODE, CODE_BYTES, DATA, DATA_BYTES, FS_BASE, GS_BASE, READ_ONLY } from "./records.ts";
+import { CODE, CODE_BYTES, DATA, DATA_BYTES, FS_BASE, GS_BASE, READ_ONLY, SLOT_BYTES } from "./records.ts";
 
 /** What {@link encode} made. */
 export interface Encoded {
@@ -389,7 +389,7 @@ export class Encoder {
 				let target = end;
 				if (size === 1) target = end + random.between(-128, 127);
 				else if (size === 4 && random.once(4)) target = end + random.word();
-				else if (size === 4) target = CODE + random.below(CODE_BYTES - 64);
+				else if (size === 4) target = (rip & -SLOT_BYTES) + random.below(100);
 				else target = random.below(0x1_0000);
 				// Back into itself, or into a sequence that it ends, might never end.
 				if (target > rip - (keep ? 200 : 16) && target < end) target = end;

@@ -18,6 +18,7 @@ import {
 	READ_ONLY,
 	READ_ONLY_BYTES,
 	Result,
+	SLOTS,
 } from "./records.ts";
 
 /** Runs batches of cases: the host (native.ts) or an emulated processor. */
@@ -106,7 +107,7 @@ export class EmulatedEngine implements Engine {
 		this.codeAt = memory.frame(Frame.code);
 		this.data = memory.bytes.subarray(this.dataAt, this.dataAt + DATA_BYTES);
 		this.code = memory.bytes.subarray(this.codeAt, this.codeAt + CODE_BYTES);
-		this.code.fill(0xcc);
+		this.code.fill(INT3);
 		this.processor.setRoot(0, Frame.l4);
 		this.processor.setRoot(1, Frame.l4);
 		this.processor.flushAll();
@@ -123,11 +124,27 @@ export class EmulatedEngine implements Engine {
 		this.used = 0;
 		data.set(batch.background.subarray(0, DATA_BYTES));
 		memory.bytes.set(batch.background.subarray(DATA_BYTES), memory.frame(Frame.readOnly));
-		for (let index = 0; index < batch.count; index++) {
-			if (this.used + Result.maxBytes > this.output.length) this.grow();
-			this.runCase(batch, index);
+		for (let index = 0; index < batch.count; index += SLOTS) {
+			const end = Math.min(index + SLOTS, batch.count);
+			this.putCode(batch, index, end);
+			for (let i = index; i < end; i++) {
+				if (this.used + Result.maxBytes > this.output.length) this.grow();
+				this.runCase(batch, i);
+			}
 		}
 		return this.output.subarray(0, this.used);
+	}
+
+	/** Writes the code of a run of cases, each in its slot. */
+	private putCode(batch: CaseBatch, from: number, to: number): void {
+		for (let page = 0; page < CODE_BYTES / 4096; page++) this.processor.codeChanged(Frame.code + page);
+		this.code.fill(INT3);
+		for (let index = from; index < to; index++) {
+			const at = batch.offset(index);
+			const length = batch.view.getUint8(at + Case.codeLength);
+			const offset = batch.view.getUint32(at + Case.rip, true) - CODE;
+			this.code.set(batch.bytes.subarray(at + Case.code, at + Case.code + length), offset);
+		}
 	}
 
 	private grow(): void {
@@ -142,9 +159,6 @@ export class EmulatedEngine implements Engine {
 		const { processor, registers } = this;
 		const at = batch.offset(index);
 		const { view, bytes } = batch;
-		const rip = view.getUint32(at + Case.rip, true);
-		const codeLength = view.getUint8(at + Case.codeLength);
-		this.putCode(rip - CODE, bytes.subarray(at + Case.code, at + Case.code + codeLength));
 		const window = view.getUint32(at + Case.window, true);
 		const windowContent = bytes.subarray(at + Case.windowContent, at + Case.windowContent + Case.windowBytes);
 		this.data.set(windowContent, window);
@@ -171,16 +185,6 @@ export class EmulatedEngine implements Engine {
 		if (!WITH_ERROR_CODE.has(vector)) error = 0;
 		this.store(vector, error);
 		this.changes(batch.background, window, windowContent);
-		this.putCode(rip - CODE, INT3.subarray(0, codeLength));
-	}
-
-	private putCode(offset: number, code: Uint8Array): void {
-		const { processor } = this;
-		const first = offset >> 12;
-		const last = (offset + code.length - 1) >> 12;
-		processor.codeChanged(Frame.code + first);
-		if (last !== first && last < CODE_BYTES / 4096) processor.codeChanged(Frame.code + last);
-		this.code.set(code, offset);
 	}
 
 	private load(batch: CaseBatch, at: number): void {
@@ -280,6 +284,6 @@ export class EmulatedEngine implements Engine {
 	}
 }
 
-const INT3 = new Uint8Array(Case.maxCode).fill(0xcc);
+const INT3 = 0xcc;
 const EXPECTED = new Uint8Array(DATA_BYTES);
 const EXPECTED_VIEW = new DataView(EXPECTED.buffer);

@@ -6,7 +6,7 @@ import type { InstructionForm } from "../../../src/cpu/semantics/table.ts";
 import { CaseWriter, RSP } from "./case.ts";
 import { Encoder, newEncoded } from "./encode.ts";
 import { Random } from "./random.ts";
-import { Case, type CaseBatch, CODE, CODE_BYTES, DATA, DATA_BYTES, READ_ONLY_BYTES } from "./records.ts";
+import { Case, type CaseBatch, CODE, DATA, DATA_BYTES, READ_ONLY_BYTES, SLOT_BYTES, SLOTS, slotOf } from "./records.ts";
 import { UndefinedAlong } from "./sequences.ts";
 import { adjust, prepare } from "./special.ts";
 import { mnemonic } from "./undefined.ts";
@@ -123,9 +123,13 @@ export class Generator {
 		}
 		this.floatingPoint(test, vectors, x87);
 
-		let rip = CODE + 256 + random.below(CODE_BYTES - 1024);
-		if (drawn.length === 1 && random.once(40)) rip = CODE + 0x1000 - random.between(1, 12);
-		if (drawn.length === 1 && random.once(40)) rip = CODE + CODE_BYTES - random.between(1, 12);
+		const slot = slotOf(index);
+		const slotStart = CODE + slot * SLOT_BYTES;
+		const reach = 136;
+		let rip = slotStart + reach + random.below(SLOT_BYTES - 2 * reach - Case.maxCode);
+		// Across the two pages, or over the end of the second, behind which nothing is mapped.
+		const lastOfPage = slot % (SLOTS / 2) === SLOTS / 2 - 1;
+		if (drawn.length === 1 && lastOfPage && random.once(4)) rip = slotStart + SLOT_BYTES - random.between(1, 12);
 		view.setUint32(base + Case.rip, rip, true);
 
 		for (let i = 0; i < drawn.length; i++) {

@@ -12,6 +12,18 @@ export const READ_ONLY_BYTES = 0x1000;
 /** Two writable, executable pages, full of INT3; the page behind them is not mapped. */
 export const CODE = 0x2000_0000;
 export const CODE_BYTES = 0x2000;
+/**
+ * The code pages are divided into slots: sixteen cases in a row, from a multiple of sixteen on, have one each and can be written together.
+ * Within its slot a case's code lies so that short branches stay there.
+ */
+export const SLOTS = 16;
+export const SLOT_BYTES = CODE_BYTES / SLOTS;
+
+/** The slot of case `index`: a permutation within each sixteen. */
+export function slotOf(index: number): number {
+	return (index ^ (Math.imul(index >> 4, 0x9e37_79b1) >>> 28)) & (SLOTS - 1);
+}
+
 /** Bases of FS and GS, as halves: addresses that need a displacement to reach the data. GS has one in the upper half. */
 export const FS_BASE = { low: 0x0fff_f000, high: 0 };
 export const GS_BASE = { low: 0xffff_8000, high: 0xffff_ffff };

@@ -5,7 +5,7 @@
 import { type CaseWriter, dataOffset, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP } from "./case.ts";
 import type { Encoded } from "./encode.ts";
 import type { Random } from "./random.ts";
-import { Case, CODE, DATA, DATA_BYTES, READ_ONLY } from "./records.ts";
+import { Case, DATA, DATA_BYTES, READ_ONLY, SLOT_BYTES } from "./records.ts";
 import { putExtended } from "./values.ts";
 
 type Prepare = (test: CaseWriter, random: Random) => void;
@@ -82,7 +82,7 @@ function farFrame(test: CaseWriter, random: Random): void {
 	let at = test.windowAt(offset, width * 5);
 	if (at < 0) return;
 	const frame = [
-		CODE + random.below(0x1f00),
+		(test.rip & -SLOT_BYTES) + random.below(100),
 		random.pick([0x33, 0x23, 0x33, 0x23, 0x2b, 0, 3, 0x10, 0x18, 0xfffb]),
 		(random.word() & POPPED_FLAGS) | 2,
 		DATA + random.below(DATA_BYTES),
