@@ -151,12 +151,13 @@ function setFpu(vcpu: Vcpu, context: Context): void {
 
 function setTraps(vcpu: Vcpu, context: Context): void {
 	for (let vector = 0; vector < TRAP_VECTORS; vector++) {
-		const info = trapInfo.at(context.memory, context.trapContext + vector * trapInfo.size);
+		// Not through a view: its own `address` is where it lies.
+		const info = context.trapContext + vector * trapInfo.size;
 		const trap = vcpu.traps[vector];
 		if (trap === undefined) continue;
-		trap.flags = info.flags;
-		trap.selector = ring3Code(info.cs);
-		trap.address = info.address;
+		trap.flags = context.memory.u8(info + trapInfo.offset.flags);
+		trap.selector = ring3Code(context.memory.u16(info + trapInfo.offset.cs));
+		trap.address = context.memory.i64(info + trapInfo.offset.address);
 	}
 	const failsafeMasks = (context.flags & Vgcf.failsafeDisablesEvents) !== 0;
 	const syscallMasks = (context.flags & Vgcf.syscallDisablesEvents) !== 0;

@@ -164,6 +164,8 @@ describe("vcpu_op", () => {
 		const offsets = { flags: 512, regs: 520, ldtBase: 4816, gdtEnts: 4960, kernelSp: 4976, cr3: 5008, eventEip: 5112 };
 		const rip = offsets.regs + 15 * 8 + 8;
 		expect(guest.call(Call.vcpu, VcpuOp.initialise, 1, HOLE)).toBe(-Errno.EFAULT);
+		const trap14 = 720 + 14 * 16;
+		guest.put(context, [trap14, 1, 14], [trap14 + 1, 1, 4], [trap14 + 2, 2, 0x10], [trap14 + 8, 8, -(2 ** 31) + 64]);
 		guest.put(context, [offsets.flags, 8, 4], [rip, 8, 0x1234_5678], [offsets.regs + 5 * 8, 8, 77]);
 		// The context is 5168 bytes: what is beyond the first page is in the next.
 		const far = (offset: number, value: number): void => guest.put(page(7), [offset - 4096, 8, value]);
@@ -187,6 +189,7 @@ describe("vcpu_op", () => {
 			false,
 		]);
 		expect(vcpu.eventCallback?.address).toBe(-4096);
+		expect(vcpu.traps[14]).toEqual({ vector: 14, flags: 4, selector: 0xe033, address: -(2 ** 31) + 64 });
 		expect(vcpu.registers.selector(1)).toBe(0xe033);
 		expect(guest.call(Call.vcpu, VcpuOp.initialise, 1, context)).toBe(-Errno.EEXIST);
 		expect(guest.call(Call.vcpu, VcpuOp.up, 1, 0)).toBe(0);
