@@ -86,8 +86,7 @@ const nested = new Arguments();
 
 /** Makes one call and traces it. An exception of the handler passes through: the run loop ends the domain for it. */
 function call(vcpu: Vcpu, hypercall: Hypercall, args: Arguments): HypercallResult {
-	const { frames, trace } = vcpu.domain.hypervisor;
-	frames.startWork();
+	const { trace } = vcpu.domain.hypervisor;
 	trace.hypercallCounts[hypercall.number] = (trace.hypercallCounts[hypercall.number] as number) + 1;
 	if ((trace.categories & TraceCategory.hypercalls) === 0) return hypercall.handler(vcpu, args);
 	const description = trace.describe(hypercall, args);
@@ -109,13 +108,16 @@ export function dispatchHypercall(vcpu: Vcpu): void {
 		registers.set(Gpr.rax, -Errno.ENOSYS);
 		return;
 	}
-	const { words } = vcpu.domain.hypervisor.frames;
+	const { frames } = vcpu.domain.hypervisor;
+	const { words } = frames;
 	const state = registers.base >>> 2;
 	const count = hypercall.arguments.length;
 	for (let index = 0; index < count; index++) {
 		const register = state + ARGUMENT_REGISTERS[index]! * 2;
 		direct.set(index, words[register]!, words[register + 1]!);
 	}
+	// One share of work for the whole call, however many entries a multicall has.
+	frames.startWork();
 	const result = call(vcpu, hypercall, direct);
 	if (typeof result === "number") {
 		registers.set(Gpr.rax, result);
