@@ -112,9 +112,10 @@ export class Engine implements Processor {
 		};
 	}
 
-	/** Names of all variants that have been decoded, for the choice of the hot ones. */
-	variantKeys(): number[] {
-		return this.variants.keys();
+	/** Name of the variant of the instruction at RIP, for profiles; undefined where it cannot be fetched or is undefined. */
+	variantAtRip(): string | undefined {
+		const at = this.code.decodeAtRip();
+		return at === 0 ? undefined : this.variants.nameOf(this.memory.u16(at));
 	}
 
 	run(fuel: number): Exit {

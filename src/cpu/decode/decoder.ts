@@ -159,10 +159,8 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 		// 90 is NOP, which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.
 		if (candidate.opcodeRegister && map === 0 && opcode === 0x90 && (rex & 1) === 0) continue;
 		if (candidate.mandatory !== "any") {
-			const wanted =
-				repeat === 0xf3 ? "f3" : repeat === 0xf2 ? "f2" : operandOverride && candidate.mandatory !== "np" ? "66" : "np";
+			const wanted = repeat === 0xf3 ? "f3" : repeat === 0xf2 ? "f2" : operandOverride ? "66" : "np";
 			if (candidate.mandatory !== wanted) continue;
-			if (wanted === "np" && operandOverride && candidate.map !== 0 && hasVectorOperand(candidate)) continue;
 		}
 		if (candidate.hasModrm) {
 			if (modrm === NEED_MORE) return tooLongOrMore(out, at + 1, start);
@@ -294,8 +292,4 @@ function rmFits(form: InstructionForm, register: boolean): boolean {
 		if (operand.kind === "modrmRm" && operand.rm !== "any") return (operand.rm === "register") === register;
 	}
 	return true;
-}
-
-function hasVectorOperand(form: InstructionForm): boolean {
-	return form.operands.some((operand) => operand.file === "xmm" || operand.file === "mmx");
 }

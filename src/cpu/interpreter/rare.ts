@@ -226,10 +226,17 @@ export class RareInstructions {
 		if ((selector & 3) < registers.cpl) return this.fault(Vector.generalProtection, selector & ~3);
 		const descriptor = this.codeSegment(selector);
 		if (descriptor === undefined) return RareOutcome.fault;
+		if (descriptor.longMode && !this.canonicalTarget()) return this.fault(Vector.generalProtection);
 		this.setStackPointer(stack + 2 * bytes + release);
 		this.enterCode(selector, descriptor);
 		this.memory.copy(STATE + layout.RIP, layout.MAILBOX, 8);
 		return RareOutcome.transfer;
+	}
+
+	/** Whether the new RIP in the mailbox's first word is canonical: far returns to others fault themselves. */
+	private canonicalTarget(): boolean {
+		const top = this.memory.i32(layout.MAILBOX + 4) >> 15;
+		return top === 0 || top === -1;
 	}
 
 	/** IRET within a privilege level (SDM volume 2, IRET). 64-bit mode always restores the stack too. */
@@ -248,6 +255,7 @@ export class RareInstructions {
 		if ((selector & 3) !== registers.cpl) return this.fault(Vector.generalProtection, selector & ~3);
 		const descriptor = this.codeSegment(selector);
 		if (descriptor === undefined) return RareOutcome.fault;
+		if (descriptor.longMode && !this.canonicalTarget()) return this.fault(Vector.generalProtection);
 		const newStackPointer = memory.i64(layout.MAILBOX + 24);
 		const newRip = memory.i64(layout.MAILBOX);
 		const flags = word(2);

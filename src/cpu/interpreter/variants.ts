@@ -35,9 +35,10 @@ export class Variants {
 		return kind;
 	}
 
-	/** Keys of all variants met so far. */
-	keys(): number[] {
-		return [...this.kinds.keys()];
+	/** The name of a kind's variant (record.ts), or undefined for the kinds that are no instructions. */
+	nameOf(kind: number): string | undefined {
+		for (const [key, known] of this.kinds) if (known === kind) return record.nameOfKey(key, forms);
+		return undefined;
 	}
 
 	private compile(keys: readonly number[], firstKind: number): void {

@@ -181,7 +181,6 @@ const PRIVILEGED: readonly [string, readonly string[]][] = [
 	["sysret", ["0f 07"]],
 	["invd", ["0f 08"]],
 	["wbinvd", ["0f 09"]],
-	["mov", ["0f 20 Rq,Cd", "0f 22 Cd,Rq", "0f 21 Rq,Dd", "0f 23 Dd,Rq"]],
 	["wrmsr", ["0f 30"]],
 	["rdmsr", ["0f 32"]],
 	["rdpmc", ["0f 33"]],
@@ -194,6 +193,22 @@ const PRIVILEGED: readonly [string, readonly string[]][] = [
 	["smsw", ["0f 01 /4 Ev"]],
 ];
 for (const [name, encodings] of PRIVILEGED) instruction(name, encodings, { ...ENDS, access: "r r" }, privileged);
+
+/** Registers that exist: CR0, CR2, CR3, CR4, CR8; DR0-DR7. The others are #UD before privilege is looked at. */
+const CONTROL_REGISTERS = 0b1_0001_1101;
+const DEBUG_REGISTERS = 0b1111_1111;
+instruction(
+	"mov",
+	["0f 20 Rq,Cd", "0f 22 Cd,Rq", "0f 21 Rq,Dd", "0f 23 Dd,Rq"],
+	{ ...ENDS, access: "r r" },
+	(c, left, right) => {
+		const special = left!.form.kind === "modrmRm" ? right! : left!;
+		const exist = special.form.kind === "control" ? CONTROL_REGISTERS : DEBUG_REGISTERS;
+		const bit = i32.and(i32.shr_u(i32.const(exist), i32.wrap(c.read(special))), i32.const(1));
+		when(c, i32.eqz(bit), () => c.raise(Vector.invalidOpcode));
+		privileged(c);
+	},
+);
 
 // ---- segments ----
 
