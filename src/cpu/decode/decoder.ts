@@ -156,8 +156,8 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	let form: InstructionForm | undefined;
 	for (const candidate of list) {
 		if (candidate.mode !== undefined && (candidate.mode === "64") !== longMode) continue;
-		// 90 is NOP, which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.
-		if (candidate.opcodeRegister && map === 0 && opcode === 0x90 && (rex & 1) === 0) continue;
+		// 90 is NOP (F3 90 PAUSE), which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.
+		if (map === 0 && opcode === 0x90 && candidate.opcodeRegister !== ((rex & 1) !== 0)) continue;
 		if (candidate.mandatory !== "any") {
 			const wanted = repeat === 0xf3 ? "f3" : repeat === 0xf2 ? "f2" : operandOverride ? "66" : "np";
 			if (candidate.mandatory !== wanted) continue;

@@ -166,7 +166,7 @@ export const forms: readonly InstructionForm[] = table;
 function parseEncoding(name: string, encoding: string, options: FormOptions, semantics: Semantics): InstructionForm {
 	const words = encoding.split(" ");
 	let mandatory: InstructionForm["mandatory"] = "any";
-	if (words[0] === "np" || ((words[0] === "66" || words[0] === "f2" || words[0] === "f3") && words[1] === "0f")) {
+	if (words[0] === "np" || (/^(66|f2|f3)$/.test(words[0]!) && /^[0-9a-f]{2}$/.test(words[1] ?? ""))) {
 		mandatory = words.shift() as InstructionForm["mandatory"];
 	}
 	let map: InstructionForm["map"] = 0;

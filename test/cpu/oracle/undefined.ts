@@ -73,8 +73,8 @@ interface UndefinedResult {
 }
 
 const C1 = 0x200;
-/** A result that happens to be exact still reports precision on some processors. */
-const PE = 0x20;
+/** A result that happens to be exact still reports precision on some processors: PE, and ES and B where it is not masked. */
+const PE = 0x80a0;
 const C0_C2_C3 = 0x4500;
 
 export const UNDEFINED_RESULTS: readonly UndefinedResult[] = [
@@ -132,7 +132,11 @@ function st0(test: CaseWriter): number {
 	const top = test.view.getUint16(at + 8, true);
 	const high = test.view.getUint32(at + 4, true);
 	if ((top & 0x7fff) === 0x7fff || high < 0x8000_0000) return Number.NaN;
-	return (top & 0x8000 ? -1 : 1) * (high / 2 ** 31) * 2 ** Math.min((top & 0x7fff) - 16383, 1000);
+	return (
+		(top & 0x8000 ? -1 : 1) *
+		((high + test.view.getUint32(at, true) / 2 ** 32) / 2 ** 31) *
+		2 ** Math.min((top & 0x7fff) - 16383, 1000)
+	);
 }
 
 /** What {@link UNDEFINED_FLAGS} and the others look at, from a case with a single instruction. */
