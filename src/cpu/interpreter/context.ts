@@ -82,7 +82,7 @@ export function signExtend(value: I64, bits: number): I64 {
 
 export class InterpreterContext implements Context {
 	readonly operandSize: 16 | 32 | 64;
-	readonly addressSize: 32 | 64;
+	readonly addressSize: 16 | 32 | 64;
 	readonly longMode: boolean;
 	readonly rep: "none" | "rep" | "repne";
 	/** Linear addresses of memory operands that are modified, by operand. */
@@ -98,8 +98,7 @@ export class InterpreterContext implements Context {
 		private readonly ending: Ending,
 	) {
 		this.operandSize = variant.operandSize;
-		// 16-bit addresses are cut where they are computed; string instructions in 16-bit address size use 32-bit counters cut by hand.
-		this.addressSize = variant.addressSize === 64 ? 64 : 32;
+		this.addressSize = variant.addressSize;
 		this.longMode = variant.longMode;
 		this.rep = variant.rep;
 	}

@@ -54,6 +54,20 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		const first = f.local("i32");
 		const second = f.local("i32");
 		const count = f.local("i32");
+		// An access that leaves the canonical addresses, or in compatibility mode the segment's 4 GiB, touches no page.
+		const last = f.let(i64.add(address, i64.extend_i32_u(i32.sub(bytes, i32.const(1)))));
+		const wide = i32.load8_u(i32.const(layout.STATE), layout.LONG_MODE);
+		f.if(
+			select(
+				wide,
+				i64.ne(i64.shr_s(i64.shl(last, i64.const(16)), i64.const(16)), last),
+				i64.ne(i64.shr_u(last, i64.const(32)), i64.const(0)),
+			),
+			() => {
+				emitNotCanonical(f);
+				f.return(zero);
+			},
+		);
 		f.set(first, at(f, address, access));
 		f.if(i32.eqz(first), () => f.return(zero));
 		f.set(count, i32.sub(i32.const(4096), i32.and(i32.wrap(address), i32.const(4095))));
@@ -184,6 +198,14 @@ function clearEntry(f: FunctionBuilder, entry: I32): void {
 	}
 }
 
+/** #GP(0); #SS(0) for stack references is told apart by the caller, who knows the segment. */
+function emitNotCanonical(f: FunctionBuilder): void {
+	const state = i32.const(layout.STATE);
+	f.store32(state, i32.const(Vector.generalProtection), layout.VECTOR);
+	f.store32(state, zero, layout.ERROR_CODE);
+	f.store32(i32.const(layout.NOT_CANONICAL), i32.const(1));
+}
+
 function emitFill(f: FunctionBuilder): void {
 	const address = f.parameter(0, "i64");
 	const access = f.parameter(1, "i32");
@@ -199,10 +221,7 @@ function emitFill(f: FunctionBuilder): void {
 	const problem = f.local("i32");
 
 	f.if(i64.ne(i64.shr_s(i64.shl(address, i64.const(16)), i64.const(16)), address), () => {
-		// Not canonical: #GP(0); #SS(0) for stack references is told apart by the caller, who knows the segment.
-		f.store32(state, i32.const(Vector.generalProtection), layout.VECTOR);
-		f.store32(state, zero, layout.ERROR_CODE);
-		f.store32(i32.const(layout.NOT_CANONICAL), i32.const(1));
+		emitNotCanonical(f);
 		f.return(zero);
 	});
 	const user = f.let(i32.eq(i32.load8_u(state, layout.CPL), i32.const(3)));

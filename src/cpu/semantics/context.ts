@@ -29,8 +29,8 @@ export interface Context {
 	readonly f: FunctionBuilder;
 	/** Operand size of this variant, in bits: 8 never (operands have their own), 16, 32 or 64. */
 	readonly operandSize: 16 | 32 | 64;
-	/** Address size in bits: 64, or 32 in compatibility mode and with prefix 67. */
-	readonly addressSize: 32 | 64;
+	/** Address size in bits: 64, or 32 with prefix 67; in compatibility mode 32, or 16. */
+	readonly addressSize: 16 | 32 | 64;
 	/** 64-bit mode or compatibility mode. */
 	readonly longMode: boolean;
 	/** The REP prefix of this variant. */

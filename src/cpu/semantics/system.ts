@@ -146,7 +146,7 @@ for (const [name, direct, digit, call] of [
 ] as const) {
 	instruction(name, [`${direct} Iz,Iw`], { ...ENDS, mode: "compat", access: "r r" }, (c) => {
 		const pair = c.immediatePair();
-		far(c, zext(pair, 32), i64.shr_u(pair, i64.const(32)), call);
+		far(c, zext(pair, c.operandSize === 16 ? 16 : 32), i64.shr_u(pair, i64.const(32)), call);
 	});
 	instruction(name, [`ff /${digit} M`], { ...ENDS, sized: true, access: "r" }, (c, pointer) => {
 		const address = c.f.let(c.virtualAddress(pointer!));
@@ -295,7 +295,8 @@ instruction("verr", ["0f 00 /4 Ew"], { access: "r" }, (c, selector) =>
 instruction("verw", ["0f 00 /5 Ew"], { access: "r" }, (c, selector) =>
 	rare(c, "verifyWrite", c.f.let(i32.wrap(c.read(selector!)))),
 );
-instruction("arpl", ["63 Ew,Gw"], { mode: "compat" }, (c, destination, from) => {
+// Written only where it changes something: "r", so that the reading does not ask for more.
+instruction("arpl", ["63 Ew,Gw"], { mode: "compat", access: "r r" }, (c, destination, from) => {
 	const left = c.f.let(c.read(destination!));
 	const right = c.f.let(c.read(from!));
 	const lower = c.f.let(i64.lt_u(i64.and(left, i64.const(3)), i64.and(right, i64.const(3))));

@@ -46,6 +46,8 @@ export function eitherFault(subject: Subject, expected: number, got: number, sam
 	if (subject.name === "cmps" && FAULTS.has(expected) && FAULTS.has(got)) return true;
 	// AMD's UD0 has no ModRM byte, its UD1 fetches no displacement: nothing behind faults.
 	if (/^ud[01]$/.test(subject.name) && expected === 6 && got === 14) return true;
+	// Which of eight words of the stack is touched first is the processor's own.
+	if (subject.name === "pusha" || subject.name === "popa") return pageFaults;
 	return /^(retf|iret|callf|jmpf)$/.test(subject.name) && FAULTS.has(expected) && FAULTS.has(got);
 }
 const FAULTS: ReadonlySet<number> = new Set([10, 11, 12, 13, 14]);
@@ -64,6 +66,11 @@ export function entersMmxAtFault(subject: Subject): boolean {
  */
 export function upperHalfKept(subject: Subject): boolean {
 	return subject.name === "cmpxchg" && subject.encoded.operandSize === 32;
+}
+
+/** Instructions that may have changed some of their registers when they fault: POPA on AMD's processors. */
+export function partialAtFault(subject: Subject): boolean {
+	return subject.name === "popa";
 }
 
 /** LOCK before these is not #UD on AMD's processors. */
