@@ -41,7 +41,7 @@ export const RunstateName = { running: 0, runnable: 1, blocked: 2, offline: 3 } 
 
 export const runstateInfo = struct({ state: i32, stateEntryTime: u64, time: array(u64, 4) });
 /** register_runstate_memory_area and register_vcpu_time_memory_area: the guest's virtual address of the area. */
-export const memoryArea = struct({ address: i64 });
+export const memoryArea = struct({ area: i64 });
 export const setPeriodicTimer = struct({ periodNs: u64 });
 export const setSingleshotTimer = struct({ timeoutAbsNs: u64, flags: u32 });
 /** VCPU_SSHOTTMR_future: refuse a time that is past. */
