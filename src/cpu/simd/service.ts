@@ -21,6 +21,7 @@ import {
 } from "./exact.ts";
 import { DOUBLE, type Format, Mxcsr, SINGLE } from "./format.ts";
 import { LEFT, RESULT, RIGHT, SimdOperation } from "./operations.ts";
+import { NEEDS_EXACT, quickLane } from "./quick.ts";
 import { compareStrings } from "./strings.ts";
 
 const BEFORE = Mxcsr.IE | Mxcsr.DE | Mxcsr.ZE;
@@ -166,10 +167,15 @@ export function simdService(memory: Memory, request: number, control: number): n
 	if (operation === SimdOperation.compare) return compare(memory, format, lanes, control, mxcsr);
 	if (operation === SimdOperation.dotProduct) return dotProduct(memory, format, lanes, control, mxcsr);
 	// Scalar operations keep the other lanes of the first operand.
-	memory.copy(RESULT, LEFT, 16);
+	for (let offset = 0; offset < 16; offset += 4) memory.setU32(RESULT + offset, memory.u32(LEFT + offset));
 	const width = resultBits(operation, format, control);
 	let exceptions = 0;
 	for (let index = 0; index < lanes; index++) {
+		const quick = quickLane(memory, operation, format.bits, index, mxcsr);
+		if (quick !== NEEDS_EXACT) {
+			exceptions |= quick;
+			continue;
+		}
 		const lane = compute(memory, operation, format, index, control, mxcsr);
 		exceptions |= lane.exceptions;
 		write(memory, RESULT, width, index, lane.bits);
