@@ -50,7 +50,8 @@ const OSXSAVE = 2 ** 27;
 const Leaf7Ebx = { FSGSBASE: 0, ERMS: 9, RDSEED: 18 } as const;
 const Extended1Edx = { SYSCALL: 11, NX: 20, RDTSCP: 27, LM: 29 } as const;
 const Extended1Ecx = { LAHF: 0, PREFETCHW: 8 } as const;
-const XSAVEOPT = 1;
+/** Leaf 0xd, subleaf 1: XSAVEOPT and XSAVEC. */
+const XSAVE_FORMS = 0b11;
 
 function bits(features: Readonly<Record<string, number>>): number {
 	return Object.values(features).reduce((word, bit) => word + 2 ** bit, 0);
@@ -100,7 +101,7 @@ fixed(4, cache(2, 1, 8, 64), 1);
 fixed(4, cache(3, 2, 8, 1024), 2);
 fixed(7, result(0, bits(Leaf7Ebx)));
 fixed(0xd, result(XSTATE_X87_SSE, XSAVE_SIZE, XSAVE_SIZE), 0);
-fixed(0xd, result(XSAVEOPT), 1);
+fixed(0xd, result(XSAVE_FORMS, XSAVE_SIZE), 1);
 fixed(0x4000_0000, result(HIGHEST_XEN, text("XenV"), text("MMXe"), text("nVMM")));
 fixed(0x4000_0001, result((4 << 16) | 17));
 // One hypercall page, MSRs from 0x40000000, MMU_PT_UPDATE_PRESERVE_AD.
