@@ -115,12 +115,88 @@ function quickSingle(memory: Memory, operation: number, index: number, mxcsr: nu
 	return exceptions;
 }
 
+function readNumber(memory: Memory, address: number, bits: number, index: number): number {
+	if (bits === 32) {
+		words32[0] = memory.u32(address + index * 4);
+		return float32[0]!;
+	}
+	words64[0] = memory.u32(address + index * 8);
+	words64[1] = memory.u32(address + index * 8 + 4);
+	return float64[0]!;
+}
+
+/** The word of a lane with its sign, exponent and quiet bit. */
+const upperWord = (memory: Memory, address: number, bits: number, index: number): number =>
+	bits === 32 ? memory.u32(address + index * 4) : memory.u32(address + index * 8 + 4);
+
+/** Exceptions of comparing a lane, without DAZ: IE for a signalling NaN, or any with `quietRaises`; DE. */
+export function quickComparison(memory: Memory, bits: number, index: number, quietRaises: boolean): number {
+	const left = readNumber(memory, LEFT, bits, index);
+	const right = readNumber(memory, RIGHT, bits, index);
+	const leftNan = Number.isNaN(left);
+	const rightNan = Number.isNaN(right);
+	if (leftNan || rightNan) {
+		const quiet = bits === 32 ? QUIET_32 : QUIET_64;
+		const raises =
+			quietRaises ||
+			signals(leftNan, upperWord(memory, LEFT, bits, index), quiet) ||
+			signals(rightNan, upperWord(memory, RIGHT, bits, index), quiet);
+		return raises ? Mxcsr.IE : 0;
+	}
+	const smallest = bits === 32 ? 2 ** -126 : 2 ** -1022;
+	return isTiny(left, smallest) || isTiny(right, smallest) ? Mxcsr.DE : 0;
+}
+
+/** MIN and MAX with a NaN: the second operand. */
+function quickExtremum(memory: Memory, bits: number, index: number, mxcsr: number): number {
+	const nan =
+		Number.isNaN(readNumber(memory, LEFT, bits, index)) || Number.isNaN(readNumber(memory, RIGHT, bits, index));
+	if (!nan || (mxcsr & Mxcsr.DAZ) !== 0) return NEEDS_EXACT;
+	const offset = (index * bits) / 8;
+	for (let at = offset; at < offset + bits / 8; at += 4) memory.setU32(RESULT + at, memory.u32(RIGHT + at));
+	return Mxcsr.IE;
+}
+
+/** What does not fit an integer whatever the rounding: the integer indefinite. Programs probe for it. */
+function quickInteger(memory: Memory, bits: number, index: number, control: number): number {
+	const width = control & ~1;
+	const value = readNumber(memory, RIGHT, bits, index);
+	const limit = 2 ** (width - 1);
+	if (value > -limit - 1 && value < limit) return NEEDS_EXACT;
+	// In double precision nothing lies between -2^63 - 1 and -2^63.
+	if (value === -limit) return NEEDS_EXACT;
+	if (width === 32) memory.setU32(RESULT + index * 4, 0x8000_0000);
+	else {
+		memory.setU32(RESULT + index * 8, 0);
+		memory.setU32(RESULT + index * 8 + 4, 0x8000_0000);
+	}
+	return Mxcsr.IE;
+}
+
 /** Computes one lane into RESULT. @returns its exceptions, or {@link NEEDS_EXACT}. */
-export function quickLane(memory: Memory, operation: number, bits: number, index: number, mxcsr: number): number {
-	const isArithmetic =
-		operation <= SimdOperation.divide ||
-		operation === SimdOperation.squareRoot ||
-		operation === SimdOperation.addSubtract;
-	if (!isArithmetic || (mxcsr & ROUNDING) !== 0) return NEEDS_EXACT;
-	return bits === 64 ? quickDouble(memory, operation, index, mxcsr) : quickSingle(memory, operation, index, mxcsr);
+export function quickLane(
+	memory: Memory,
+	operation: number,
+	bits: number,
+	index: number,
+	control: number,
+	mxcsr: number,
+): number {
+	switch (operation) {
+		case SimdOperation.add:
+		case SimdOperation.subtract:
+		case SimdOperation.addSubtract:
+		case SimdOperation.multiply:
+		case SimdOperation.divide:
+		case SimdOperation.squareRoot:
+			if ((mxcsr & ROUNDING) !== 0) return NEEDS_EXACT;
+			return bits === 64 ? quickDouble(memory, operation, index, mxcsr) : quickSingle(memory, operation, index, mxcsr);
+		case SimdOperation.minimum:
+		case SimdOperation.maximum:
+			return quickExtremum(memory, bits, index, mxcsr);
+		case SimdOperation.toInteger:
+			return quickInteger(memory, bits, index, control);
+		default:
+			return NEEDS_EXACT;
+	}
 }

@@ -21,7 +21,7 @@ import {
 } from "./exact.ts";
 import { DOUBLE, type Format, Mxcsr, SINGLE } from "./format.ts";
 import { LEFT, RESULT, RIGHT, SimdOperation } from "./operations.ts";
-import { NEEDS_EXACT, quickLane } from "./quick.ts";
+import { NEEDS_EXACT, quickComparison, quickLane } from "./quick.ts";
 import { compareStrings } from "./strings.ts";
 
 const BEFORE = Mxcsr.IE | Mxcsr.DE | Mxcsr.ZE;
@@ -78,6 +78,10 @@ function dotProduct(memory: Memory, format: Format, lanes: number, control: numb
 function compare(memory: Memory, format: Format, lanes: number, control: number, mxcsr: number): number {
 	let exceptions = 0;
 	for (let lane = 0; lane < lanes; lane++) {
+		if ((mxcsr & Mxcsr.DAZ) === 0) {
+			exceptions |= quickComparison(memory, format.bits, lane, control !== 0);
+			continue;
+		}
 		const left = operand(format, read(memory, LEFT, format.bits, lane), mxcsr);
 		const right = operand(format, read(memory, RIGHT, format.bits, lane), mxcsr);
 		exceptions |= comparisonExceptions(format, left, right, control !== 0);
@@ -171,7 +175,7 @@ export function simdService(memory: Memory, request: number, control: number): n
 	const width = resultBits(operation, format, control);
 	let exceptions = 0;
 	for (let index = 0; index < lanes; index++) {
-		const quick = quickLane(memory, operation, format.bits, index, mxcsr);
+		const quick = quickLane(memory, operation, format.bits, index, control, mxcsr);
 		if (quick !== NEEDS_EXACT) {
 			exceptions |= quick;
 			continue;

@@ -95,7 +95,7 @@ export function compareStrings(memory: Memory, control: number): number {
 		const index = bits === 0 ? count : expand ? 31 - Math.clz32(bits) : 31 - Math.clz32(bits & -bits);
 		memory.setU32(RESULT, index);
 	} else {
-		memory.fill(RESULT, 16, 0);
+		for (let at = 0; at < 16; at += 4) memory.setU32(RESULT + at, 0);
 		if (!expand) memory.setU32(RESULT, bits);
 		else {
 			for (let i = 0; i < count; i++) {
