@@ -60,19 +60,22 @@ function dotProduct(memory: Memory, format: Format, lanes: number, control: numb
 			sums.push(product.bits);
 		}
 	}
-	while (sums.length > 1 && anyUnmasked(mxcsr, exceptions) === 0) {
+	let vector = raise(memory, mxcsr, exceptions);
+	while (vector === 0 && sums.length > 1) {
 		const next: bigint[] = [];
+		exceptions = 0;
 		for (let i = 0; i < sums.length; i += 2) {
 			const sum = add(format, sums[i]!, sums[i + 1]!, mxcsr);
 			exceptions |= sum.exceptions;
 			next.push(sum.bits);
 		}
 		sums = next;
+		vector = raise(memory, memory.u32(STATE + MXCSR), exceptions);
 	}
 	for (let lane = 0; lane < lanes; lane++) {
 		write(memory, RESULT, bits, lane, ((control >> lane) & 1) !== 0 ? sums[0]! : 0n);
 	}
-	return raise(memory, mxcsr, exceptions);
+	return vector;
 }
 
 function compare(memory: Memory, format: Format, lanes: number, control: number, mxcsr: number): number {
