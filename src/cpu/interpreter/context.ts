@@ -380,7 +380,9 @@ export class InterpreterContext implements Context {
 
 	segmented(address: I64, segment: number | "operand"): I64 {
 		if (segment === "operand") {
-			const sum = i64.add(address, i64.load(this.field(record.FIELD_SEGMENT), layout.STATE));
+			const { addressSize } = this.variant;
+			const offset = addressSize === 16 ? truncate(address, 16) : address;
+			const sum = i64.add(offset, i64.load(this.field(record.FIELD_SEGMENT), layout.STATE));
 			return this.longMode ? sum : truncate(sum, 32);
 		}
 		if (this.longMode) {
