@@ -154,6 +154,8 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	const list = candidates(map, opcode);
 	const modrm = at < stop ? bytes[at]! : NEED_MORE;
 	let form: InstructionForm | undefined;
+	// All of an opcode have ModRM or none has; it is fetched even where its value leads to #UD.
+	if (modrm === NEED_MORE && list[0]?.hasModrm === true) return tooLongOrMore(out, at + 1, start);
 	for (const candidate of list) {
 		if (candidate.mode !== undefined && (candidate.mode === "64") !== longMode) continue;
 		// 90 is NOP (F3 90 PAUSE), which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.

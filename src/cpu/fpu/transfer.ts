@@ -64,7 +64,8 @@ export function loadMemory(source: Source): Execute {
 		if (kind === Kind.signallingNan) {
 			stores = propagateOne(environment, a, kind, a);
 		} else if (environment.denormalSource) {
-			stores = !environment.raise(Status.DE);
+			// Reported after the value is loaded, masked or not (processors do so; only #I keeps it out).
+			environment.raise(Status.DE);
 		}
 		if (stores) {
 			push(memory, base, a);

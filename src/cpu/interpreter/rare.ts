@@ -4,7 +4,7 @@
  *
  * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
  */
-import { decode, newDecoded } from "../decode/decoder.ts";
+import { decode, MAXIMUM_LENGTH, newDecoded } from "../decode/decoder.ts";
 import { fxrstor, fxsave, XsaveForm, xrstor, xsave } from "../fpu/save.ts";
 import { executeX87 } from "../fpu/x87.ts";
 import * as layout from "../layout.ts";
@@ -360,11 +360,25 @@ export class RareInstructions {
 	/** Decodes the instruction at RIP where it lies within its page. */
 	private decodeAtRip(): boolean {
 		const { memory } = this;
-		const linear = this.translate(memory.u32(STATE + layout.RIP), memory.u32(STATE + layout.RIP + 4), Access.execute);
+		const low = memory.u32(STATE + layout.RIP);
+		const high = memory.u32(STATE + layout.RIP + 4);
+		const linear = this.translate(low, high, Access.execute);
 		if (linear === 0) return false;
+		const { longMode } = this.registers;
 		const end = (linear & -layout.PAGE_SIZE) + layout.PAGE_SIZE;
-		return decode(memory.bytes, linear, end >>> 0, this.registers.longMode, this.decoded);
+		if (decode(memory.bytes, linear, end >>> 0, longMode, this.decoded)) return true;
+		// The instruction crosses into the next page: decode a copy.
+		const next = (low & -layout.PAGE_SIZE) + layout.PAGE_SIZE;
+		const second = this.translate(next >>> 0, next === 0 ? (high + 1) >>> 0 : high, Access.execute);
+		if (second === 0) return false;
+		const { crossing } = this;
+		const count = (end - linear) >>> 0;
+		crossing.set(memory.bytes.subarray(linear, linear + count));
+		crossing.set(memory.bytes.subarray(second, second + crossing.length - count), count);
+		return decode(crossing, 0, crossing.length, longMode, this.decoded);
 	}
+	/** Bytes of an instruction that crosses a page. */
+	private readonly crossing = new Uint8Array(MAXIMUM_LENGTH + 1);
 
 	private effectiveAddress(): number {
 		const { memory, decoded } = this;

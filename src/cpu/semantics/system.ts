@@ -176,7 +176,6 @@ const PRIVILEGED: readonly [string, readonly string[]][] = [
 	["lmsw", ["0f 01 /6 Ew"]],
 	["invlpg", ["0f 01 /7 M"]],
 	["xsetbv", ["0f 01 =d1"]],
-	["swapgs", ["0f 01 =f8"]],
 	["clts", ["0f 06"]],
 	["sysret", ["0f 07"]],
 	["invd", ["0f 08"]],
@@ -193,6 +192,7 @@ const PRIVILEGED: readonly [string, readonly string[]][] = [
 	["smsw", ["0f 01 /4 Ev"]],
 ];
 for (const [name, encodings] of PRIVILEGED) instruction(name, encodings, { ...ENDS, access: "r r" }, privileged);
+instruction("swapgs", ["0f 01 =f8"], { ...ENDS, mode: "64" }, privileged);
 
 /** Registers that exist: CR0, CR2, CR3, CR4, CR8; DR0-DR7. The others are #UD before privilege is looked at. */
 const CONTROL_REGISTERS = 0b1_0001_1101;

@@ -1,6 +1,6 @@
 /** x87 instructions: the emitted part finds and checks the operand, TypeScript computes (fpu/x87.ts). */
 import { findX87Operation, waitOperation, x87Operations } from "../fpu/x87.ts";
-import { CR0, X87_DATA_POINTER, X87_INSTRUCTION_POINTER } from "../layout.ts";
+import { CR0, X87_DATA_POINTER, X87_INSTRUCTION_POINTER, X87_STATUS } from "../layout.ts";
 import { Vector } from "../processor.ts";
 import { i32 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
@@ -9,12 +9,18 @@ import { instruction, type Operand } from "./table.ts";
 const CR0_MP = 0x2;
 const CR0_EM = 0x4;
 const CR0_TS = 0x8;
+/** ES of the status word. */
+const EXCEPTION_SUMMARY = 0x80;
 
 function execute(c: Context, number: number, index: number, operand: Operand | undefined): void {
 	const { f } = c;
 	const operation = x87Operations[number]!;
 	f.if(i32.and(c.state32(CR0), i32.const(CR0_TS | CR0_EM)), () => c.raise(Vector.deviceNotAvailable));
 	let argument = i32.const(index);
+	// A pending exception comes before the operand's own faults.
+	if (operand !== undefined && operation.waits) {
+		f.if(i32.and(c.state16(X87_STATUS), i32.const(EXCEPTION_SUMMARY)), () => c.raise(Vector.x87));
+	}
 	if (operand !== undefined)
 		argument = f.let(c.memoryBlock(operand, operation.size, operation.access === "w" ? "w" : "r"));
 	const vector = c.service("x87", i32.const(number), argument);
