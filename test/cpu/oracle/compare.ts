@@ -191,8 +191,7 @@ function outcome(expected: ResultAt, got: ResultAt, subject: Subject | undefined
 		if (vector === PAGE_FAULT && sanitised(cr2(expected))) errors &= ~1;
 		same = errors === 0 && (vector !== PAGE_FAULT || cr2(expected) === cr2(got));
 	}
-	const samePage = Math.floor(cr2(expected) / 4096) === Math.floor(cr2(got) / 4096);
-	if (!same && subject !== undefined) same = eitherFault(subject, vector, other, samePage);
+	if (!same && subject !== undefined) same = eitherFault(subject, vector, other);
 	if (!same) add("outcome", vectorName(expected, true), vectorName(got, true));
 	if (!equalWords(expected, got, Result.rip, 8)) add("rip", hex64(expected, Result.rip), hex64(got, Result.rip));
 }
@@ -293,7 +292,8 @@ export function differences(expected: ResultAt, got: ResultAt, facts: CaseFacts)
 	}
 	segments(expected, got, add);
 	floatingPoint(expected, got, subject, completed, add);
-	if (!(skipped && destination === -1)) memoryDifferences(expected, got, facts, add);
+	const partial = !completed && subject !== undefined && partialAtFault(subject);
+	if (!(skipped && destination === -1) && !partial) memoryDifferences(expected, got, facts, add);
 	return found;
 }
 

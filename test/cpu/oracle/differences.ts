@@ -40,9 +40,16 @@ const BLOCK = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
  * - UD0 and UD1, of which Intel's processors fetch the whole;
  * - far returns and jumps, which check many things: AMD's processors read the outer stack before they look at the selector.
  */
-export function eitherFault(subject: Subject, expected: number, got: number, samePage: boolean): boolean {
+export function eitherFault(subject: Subject, expected: number, got: number): boolean {
 	const pageFaults = expected === 14 && got === 14;
-	if (pageFaults && BLOCK.test(subject.name)) return samePage;
+	// A block over two pages that both fault, or whose 16-bit addresses wrap: any of its addresses.
+	if (pageFaults && BLOCK.test(subject.name)) return true;
+	// With a prefix that makes it undefined: whether the rest of it is fetched first.
+	if (BLOCK.test(subject.name) && expected === 14 && got === 6) return true;
+	// Alignment or address first.
+	if (BLOCK.test(subject.name) && (expected === 12 || expected === 13) && (got === 12 || got === 13)) return true;
+	// Eight and two bytes: which first.
+	if (/m80/.test(subject.form.name) && FAULTS.has(expected) && FAULTS.has(got)) return true;
 	if (subject.name === "cmps" && FAULTS.has(expected) && FAULTS.has(got)) return true;
 	// AMD's UD0 has no ModRM byte, its UD1 fetches no displacement: nothing behind faults.
 	if (/^ud[01]$/.test(subject.name) && expected === 6 && got === 14) return true;
@@ -68,9 +75,9 @@ export function upperHalfKept(subject: Subject): boolean {
 	return subject.name === "cmpxchg" && subject.encoded.operandSize === 32;
 }
 
-/** Instructions that may have changed some of their registers when they fault: POPA on AMD's processors. */
+/** Instructions that may have done some of their work when they fault: POPA and PUSHA on AMD's processors. */
 export function partialAtFault(subject: Subject): boolean {
-	return subject.name === "popa";
+	return subject.name === "popa" || subject.name === "pusha";
 }
 
 /** LOCK before these is not #UD on AMD's processors. */

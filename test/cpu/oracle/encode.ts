@@ -341,7 +341,6 @@ export class Encoder {
 		}
 		if (noBase) {
 			displacement = (low - indexLow) | 0;
-			if (!plain) encoded.memory = -1;
 			this.number(displacement, 4);
 			return -1;
 		}
@@ -389,7 +388,7 @@ export class Encoder {
 				let target = end;
 				if (size === 1) target = end + random.between(-128, 127);
 				else if (size === 4 && random.once(4)) target = end + random.word();
-				else if (size === 4) target = (rip & -SLOT_BYTES) + random.below(100);
+				else if (size === 4) target = (rip & -SLOT_BYTES) + random.between(32, 120);
 				else target = random.below(0x1_0000);
 				// Back into itself, or into a sequence that it ends, might never end.
 				if (target > rip - (keep ? 200 : 16) && target < end) target = end;

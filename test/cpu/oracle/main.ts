@@ -4,12 +4,14 @@
  *   npx tsx test/cpu/oracle/main.ts --cases 1000000 --seed 7 --form adc --verbose
  *
  * --form takes a regular expression of mnemonics, --encoding one of encodings; --length makes sequences; --compat runs compatibility
- * mode; --host compares the host with itself (the oracle's own test); --reproduce N runs case N alone.
+ * mode; --host compares the host with itself (the oracle's own test); --reproduce N runs case N alone, --first N starts
+ * with it.
  */
 import { parseArgs } from "node:util";
 import { EmulatedEngine, type Engine } from "./engine.ts";
 import { catalogueForms, comparableForms } from "./forms.ts";
 import { Native, unavailable } from "./native.ts";
+import { SLOTS } from "./records.ts";
 import { compareEngines, type RunSummary } from "./run.ts";
 
 const { values } = parseArgs({
@@ -21,6 +23,7 @@ const { values } = parseArgs({
 		length: { type: "string", default: "1" },
 		reports: { type: "string", default: "10" },
 		reproduce: { type: "string" },
+		first: { type: "string", default: "0" },
 		compat: { type: "boolean", default: false },
 		host: { type: "boolean", default: false },
 		catalogue: { type: "boolean", default: false },
@@ -83,7 +86,7 @@ try {
 	const summary = await compareEngines(native, tested, forms, {
 		seed,
 		cases: single ? 1 : Number(values.cases),
-		first: single ? Number(values.reproduce) : 0,
+		first: single ? Number(values.reproduce) : Number(values.first) & -SLOTS,
 		length: Number(values.length),
 		compatibility: values.compat,
 		maxReports: Number(values.reports),

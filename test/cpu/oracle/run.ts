@@ -17,7 +17,7 @@ const STEPPED = 1;
 
 export interface RunOptions extends GeneratorOptions {
 	readonly cases: number;
-	/** Index of the first case. */
+	/** Index of the first case: a multiple of sixteen (see SLOTS) unless it is the only one. */
 	readonly first: number;
 	/** Mismatches described in full; the others are only counted. */
 	readonly maxReports: number;

@@ -82,7 +82,7 @@ function farFrame(test: CaseWriter, random: Random): void {
 	let at = test.windowAt(offset, width * 5);
 	if (at < 0) return;
 	const frame = [
-		(test.rip & -SLOT_BYTES) + random.below(100),
+		(test.rip & -SLOT_BYTES) + random.between(32, 120),
 		random.pick([0x33, 0x23, 0x33, 0x23, 0x2b, 0, 3, 0x10, 0x18, 0xfffb]),
 		(random.word() & POPPED_FLAGS) | 2,
 		DATA + random.below(DATA_BYTES),
@@ -179,6 +179,10 @@ const ADJUSTMENTS: readonly (readonly [RegExp, Adjust])[] = [
 			const bits = random.between(-encoded.memory * 8, (DATA_BYTES - encoded.memory) * 8 - 64);
 			test.setGpr(encoded.register, bits, bits < 0 ? -1 : 0);
 		},
+	],
+	[
+		/^(lar|lsl|verr|verw)$/,
+		inWindow(2, (test, random, at) => test.view.setUint16(at, random.pick(SELECTORS) & 0xffff, true)),
 	],
 	[/^ldmxcsr$/, mxcsrAt(0)],
 	[/^fxrstor/, mxcsrAt(24)],
