@@ -443,6 +443,18 @@ export class RareInstructions {
 		return true;
 	}
 
+	/** Of PUSH, CALL or POP with an operand in memory: whether it was the stack whose address is not canonical. */
+	private faultedAtStack(): boolean {
+		if (this.decoded.form?.name === "pop") {
+			const top = this.registers.high(Gpr.rsp) >> 15;
+			return top !== 0 && top !== -1;
+		}
+		if (this.decoded.addressSize !== 64) return true;
+		const address = this.effectiveAddress();
+		const wrapped = address - Math.round(address / 2 ** 64) * 2 ** 64;
+		return wrapped >= -(2 ** 47) && wrapped < 2 ** 47;
+	}
+
 	/** Turns #GP(0) for a non-canonical address into #SS(0) where the access was through the stack segment. */
 	refineCanonical(): void {
 		const { memory } = this;
@@ -450,10 +462,7 @@ export class RareInstructions {
 		memory.setU32(layout.NOT_CANONICAL, 0);
 		const { vector, errorCode } = this.registers;
 		if (this.decodeAtRip() && this.decoded.form !== undefined) {
-			// PUSH, POP and CALL with an operand in memory: it was the stack's access if RSP is what is not canonical.
-			const pointer = this.registers.high(Gpr.rsp) >> 15;
-			const stack =
-				STACK_INSTRUCTIONS.has(this.decoded.form.name) && (!this.decoded.memory || (pointer !== 0 && pointer !== -1));
+			const stack = STACK_INSTRUCTIONS.has(this.decoded.form.name) && (!this.decoded.memory || this.faultedAtStack());
 			if (stack || (this.decoded.memory && this.decoded.segmentRegister === Segment.ss)) {
 				this.fault(Vector.stackSegment);
 				return;
@@ -463,4 +472,5 @@ export class RareInstructions {
 	}
 }
 
+/** PUSH and CALL read their memory operand first; POP writes its own last. */
 const STACK_INSTRUCTIONS = new Set(["push", "pop", "call", "ret", "enter", "leave", "pushf", "popf", "iret", "retf"]);
