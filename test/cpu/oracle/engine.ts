@@ -98,7 +98,12 @@ export class EmulatedEngine implements Engine {
 		entry(Frame.l2, DATA >> 21, Frame.l1Data, PRESENT_USER | WRITABLE);
 		entry(Frame.l2, CODE >> 21, Frame.l1Code, PRESENT_USER | WRITABLE);
 		const map = (table: number, address: number, frame: number, pages: number, flags: number): void => {
-			for (let page = 0; page < pages; page++) entry(table, ((address >> 12) & 511) + page, frame + page, flags);
+			for (let page = 0; page < pages; page++) {
+				const index = ((address >> 12) & 511) + page;
+				entry(table, index, frame + page, flags);
+				// NX, but for the code.
+				if (table !== Frame.l1Code) memory.setU32(memory.frame(table) + index * 8 + 4, 0x8000_0000);
+			}
 		};
 		map(Frame.l1Data, DATA, Frame.data, DATA_BYTES / 4096, PRESENT_USER | WRITABLE);
 		map(Frame.l1Data, READ_ONLY, Frame.readOnly, READ_ONLY_BYTES / 4096, PRESENT_USER);

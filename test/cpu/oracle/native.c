@@ -219,7 +219,8 @@ static void record(const struct test_case *c, ucontext_t *context)
 	}
 	r->changes = (change - (uint64_t *)(r + 1)) / 2;
 	out_used = (uint8_t *)change - out;
-	__builtin_memset((void *)c->rip, 0xcc, c->code_length);
+	(void)c;
+	__builtin_memset((void *)header->code, 0xcc, CODE_PAGES * PAGE);
 }
 
 static void load(const struct test_case *c, ucontext_t *context)

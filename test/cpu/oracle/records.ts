@@ -3,14 +3,15 @@
  * address space. The same addresses are mapped on the emulated processor. native.c declares the same structures.
  */
 
+// None of these addresses is near a power of two, which registers hold often.
 /** Two writable pages of data; the page behind them is not mapped, so accesses can cross a page and cross into nothing. */
-export const DATA = 0x1000_0000;
+export const DATA = 0x1357_0000;
 export const DATA_BYTES = 0x2000;
 /** One page that can only be read. */
-export const READ_ONLY = 0x1000_3000;
+export const READ_ONLY = DATA + 0x3000;
 export const READ_ONLY_BYTES = 0x1000;
 /** Two writable, executable pages, full of INT3; the page behind them is not mapped. */
-export const CODE = 0x2000_0000;
+export const CODE = 0x2468_0000;
 export const CODE_BYTES = 0x2000;
 /**
  * The code pages are divided into slots: sixteen cases in a row, from a multiple of sixteen on, have one each and can be written together.
@@ -25,7 +26,7 @@ export function slotOf(index: number): number {
 }
 
 /** Bases of FS and GS, as halves: addresses that need a displacement to reach the data. GS has one in the upper half. */
-export const FS_BASE = { low: 0x0fff_f000, high: 0 };
+export const FS_BASE = { low: DATA - 0x1000, high: 0 };
 export const GS_BASE = { low: 0xffff_8000, high: 0xffff_ffff };
 
 export const HEADER_BYTES = 64 + DATA_BYTES + READ_ONLY_BYTES;
