@@ -10,6 +10,7 @@ import {
 	partialAtFault,
 	sameSelector,
 	sanitised,
+	setsMisalignedMode,
 	tolerance,
 	unpredictableBytes,
 	unrecordedExceptions,
@@ -256,6 +257,7 @@ export function differences(expected: ResultAt, got: ResultAt, facts: CaseFacts)
 		found.push({ what, expected: a, got: b });
 	};
 	const { subject } = facts;
+	if (subject !== undefined && setsMisalignedMode(subject, u32(expected, Result.mxcsr))) return found;
 	const vector = u32(expected, Result.vector);
 	// A fault behind the instruction, where fetching the next one fails, is no fault of the instruction.
 	const completed =

@@ -2,6 +2,7 @@
  * Where processors of different makers, or Linux between them and us, answer differently and both are right. Each by name, with its
  * reason; consulted only after a difference.
  */
+import type { InstructionForm } from "../../../src/cpu/semantics/table.ts";
 import type { Subject } from "./undefined.ts";
 
 /** Highest address of user mode: Linux tells user mode that every page above is present, so that nothing is learned of it. */
@@ -80,9 +81,14 @@ export function partialAtFault(subject: Subject): boolean {
 	return subject.name === "popa" || subject.name === "pusha";
 }
 
-/** LOCK before these is not #UD on AMD's processors. */
-export function lockAccepted(name: string): boolean {
-	return /^ver[rw]$/.test(name);
+/** MXCSR.MM (misaligned accesses), a bit that only AMD's processors have: what loads it is #GP elsewhere. */
+export function setsMisalignedMode(subject: Subject, mxcsr: number): boolean {
+	return /^(ldmxcsr|fxrstor)$/.test(subject.name) && (mxcsr & 0x2_0000) !== 0;
+}
+
+/** LOCK before these is not #UD on AMD's processors: VERR, VERW; MOV CR0, which it makes MOV CR8. */
+export function lockAccepted(form: InstructionForm): boolean {
+	return /^ver[rw]$/.test(form.name) || form.operands.some(({ kind }) => kind === "control");
 }
 
 /** Bits of the x87 status word: FCOMI and its kin clear C1 on Intel's processors, AMD's leave it. */

@@ -132,7 +132,7 @@ export class Encoder {
 		if (memory && random.once(8))
 			segment = random.pick(compatibility ? [0x26, 0x36, 0x3e] : [0x26, 0x2e, 0x3e, 0x64, 0x65]);
 		if (segment !== 0) prefixes.push(segment);
-		encoded.locked = form.lock === true && memory ? random.once(3) : random.once(100) && !lockAccepted(form.name);
+		encoded.locked = form.lock === true && memory ? random.once(3) : random.once(100) && !lockAccepted(form);
 		if (encoded.locked) prefixes.push(0xf0);
 		if (form.rep !== undefined && random.once(2)) {
 			prefixes.push(random.pick([0xf2, 0xf3]));

@@ -47,6 +47,12 @@ function isBranch(form: InstructionForm): boolean {
 /** They store or load TF, hold traps back, or are traps. */
 const SHOWS_TRAP_FLAG = /^(pushf|popf|iret|int|int3|into|pop|mov|lss)$/;
 
+/** What follows in a sequence would depend on what such a segment is; they are tested singly. */
+function loadsSegment(form: InstructionForm): boolean {
+	if (/^(l[defgs]s|callf|jmpf|retf|iret)$/.test(form.name)) return true;
+	return form.operands.some(({ kind }) => kind === "segment") || (form.name === "pop" && form.operands.length === 0);
+}
+
 interface Traits {
 	readonly x87: boolean;
 	readonly vectors: boolean;
@@ -98,6 +104,7 @@ export class Generator {
 			const candidate = random.below(forms.length);
 			const name = mnemonic(forms[candidate]!);
 			if (traits[candidate]!.branch && drawn.length < length - 1) continue;
+			if (loadsSegment(forms[candidate]!)) continue;
 			if (!flags.allows(name)) continue;
 			flags.add(name);
 			drawn.push(candidate);
