@@ -7,6 +7,7 @@ import {
 	eitherFault,
 	entersMmxAtFault,
 	makerStatus,
+	offsetNotCanonical,
 	partialAtFault,
 	sameSelector,
 	sanitised,
@@ -193,6 +194,7 @@ function outcome(expected: ResultAt, got: ResultAt, subject: Subject | undefined
 		same = errors === 0 && (vector !== PAGE_FAULT || cr2(expected) === cr2(got));
 	}
 	if (!same && subject !== undefined) same = eitherFault(subject, vector, other);
+	if (!same) same = offsetNotCanonical(vector, other, cr2(got));
 	if (!same) add("outcome", vectorName(expected, true), vectorName(got, true));
 	if (!equalWords(expected, got, Result.rip, 8)) add("rip", hex64(expected, Result.rip), hex64(got, Result.rip));
 }
