@@ -74,7 +74,8 @@ function poll(vcpu: Vcpu, address: number): number {
 		if (!events.isValid(port)) return -Errno.EINVAL;
 		if (events.delivery.isPending(port)) return 0;
 	}
-	scheduler.poll(vcpu, count === 1 ? memory.u32(SCRATCH_LIST) : -1);
+	// Port 0 is as good as several, in Xen too: an event of any port ends the poll.
+	scheduler.poll(vcpu, count === 1 ? memory.u32(SCRATCH_LIST) || -1 : -1);
 	// A deadline that is past still lets the others run first, as its timer would.
 	if (timeout !== 0) vcpu.timers.setPoll(Math.max(timeout, clock.now()));
 	return 0;

@@ -1,0 +1,31 @@
+/** Runs a tiny guest on our hypervisor: what it says on its console, and how it ended, as lines. */
+import { Host } from "../../src/host/node/host.ts";
+
+const MIB = 2 ** 20;
+
+export interface Run {
+	/** The guest's lines, then `end=REASON`. */
+	readonly verdicts: string;
+	/** Why the hypervisor crashed it, where it did; and the hypervisor's log. */
+	readonly log: string;
+}
+
+/** @param seconds of the host's time, after which a guest is destroyed: one that hangs ends as "destroyed". */
+export async function runGuest(kernel: string, seconds = 60): Promise<Run> {
+	const host = new Host({ memory: 48 * MIB, clock: "deterministic" });
+	let output = "";
+	const decoder = new TextDecoder();
+	const domain = await host.createDomain({ kernel, memory: 16 * MIB }, (created) => {
+		created.console.onOutput((data) => {
+			output += decoder.decode(data, { stream: true });
+		});
+	});
+	const limit = setTimeout(() => domain.destroy(), seconds * 1000);
+	try {
+		const end = await Promise.race([domain.ended, host.failed]);
+		return { verdicts: `${output}end=${end.reason}\n`, log: `${end.crashReason ?? ""}\n${host.log}` };
+	} finally {
+		clearTimeout(limit);
+		host.stop();
+	}
+}
