@@ -445,7 +445,13 @@ export class RareInstructions {
 
 	/** Of PUSH, CALL or POP with an operand in memory: whether it was the stack whose address is not canonical. */
 	private faultedAtStack(): boolean {
-		if (this.decoded.form?.name === "pop") {
+		const pops = this.decoded.form?.name === "pop";
+		if (!this.registers.longMode) {
+			// Compatibility mode: over the end of the segment.
+			const pointer = this.registers.low(Gpr.rsp);
+			return pops ? pointer > 0xffff_fffc : pointer > 0 && pointer < 4;
+		}
+		if (pops) {
 			const top = this.registers.high(Gpr.rsp) >> 15;
 			return top !== 0 && top !== -1;
 		}
