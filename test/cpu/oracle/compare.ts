@@ -7,11 +7,11 @@ import {
 	eitherFault,
 	entersMmxAtFault,
 	makerStatus,
+	misalignedMode,
 	offsetNotCanonical,
 	partialAtFault,
 	sameSelector,
 	sanitised,
-	setsMisalignedMode,
 	tolerance,
 	unpredictableBytes,
 	unrecordedExceptions,
@@ -259,7 +259,7 @@ export function differences(expected: ResultAt, got: ResultAt, facts: CaseFacts)
 		found.push({ what, expected: a, got: b });
 	};
 	const { subject } = facts;
-	if (subject !== undefined && setsMisalignedMode(subject, u32(expected, Result.mxcsr))) return found;
+	if (misalignedMode(u32(expected, Result.mxcsr))) return found;
 	const vector = u32(expected, Result.vector);
 	// A fault behind the instruction, where fetching the next one fails, is no fault of the instruction.
 	const completed =

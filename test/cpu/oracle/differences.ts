@@ -82,8 +82,8 @@ export function partialAtFault(subject: Subject): boolean {
 }
 
 /** MXCSR.MM (misaligned accesses), a bit that only AMD's processors have: what loads it is #GP elsewhere. */
-export function setsMisalignedMode(subject: Subject, mxcsr: number): boolean {
-	return /^(ldmxcsr|fxrstor)$/.test(subject.name) && (mxcsr & 0x2_0000) !== 0;
+export function misalignedMode(mxcsr: number): boolean {
+	return (mxcsr & 0x2_0000) !== 0;
 }
 
 /** LOCK before these is not #UD on AMD's processors: VERR, VERW; MOV CR0, which it makes MOV CR8. */
