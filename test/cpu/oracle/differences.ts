@@ -55,7 +55,7 @@ export function eitherFault(subject: Subject, expected: number, got: number): bo
 	// AMD's UD0 has no ModRM byte, its UD1 fetches no displacement: nothing behind faults.
 	if (/^ud[01]$/.test(subject.name) && expected === 6 && got === 14) return true;
 	// Which of eight words of the stack is touched first is the processor's own.
-	if (subject.name === "pusha" || subject.name === "popa") return pageFaults;
+	if (subject.name === "pusha" || subject.name === "popa") return FAULTS.has(expected) && FAULTS.has(got);
 	return /^(retf|iret|callf|jmpf)$/.test(subject.name) && FAULTS.has(expected) && FAULTS.has(got);
 }
 const FAULTS: ReadonlySet<number> = new Set([10, 11, 12, 13, 14]);
@@ -96,7 +96,7 @@ export function lockAccepted(form: InstructionForm): boolean {
  * canonical, although the sum is; the manuals speak of the sum only.
  */
 export function offsetNotCanonical(expected: number, got: number, address: number): boolean {
-	return expected === 13 && got === 14 && address >= 0x7fff_ffff_8000 && address <= 0x7fff_ffff_ffff;
+	return expected === 13 && got === 14 && address >= 0x7fff_ffff_7f00 && address <= 0x7fff_ffff_ffff;
 }
 
 /** Bits of the x87 status word: FCOMI and its kin clear C1 on Intel's processors, AMD's leave it. */
