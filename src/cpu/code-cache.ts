@@ -20,13 +20,15 @@ const BLOCK_LIMIT = 64;
 /** Room for a block: a crossing takes two records, and the last names where to go on. */
 const BLOCK_ROOM = BLOCK_LIMIT + 3;
 
-interface CodePage {
+export interface CodePage {
 	readonly mfn: number;
 	/** Linear address of the code index. */
 	readonly index: number;
 	/** Records decoded from this frame: start and end addresses, in turn. */
 	ranges: number[];
 	bank: number;
+	/** Numbers of the translated regions that begin here. */
+	regions: number[];
 }
 
 export interface CodeTranslator {
@@ -47,6 +49,9 @@ export class CodeCache {
 	private bankUsed = 1;
 	private indexTop = layout.CODE_ARENA_END;
 	mmu!: CodeTranslator;
+	/** Called when the records of a page become look-ups. */
+	onInvalidate: (page: CodePage) => void = () => {};
+	private readonly byIndex = new Map<number, { page: CodePage; longMode: boolean }>();
 
 	constructor(
 		private readonly memory: Memory,
@@ -74,6 +79,23 @@ export class CodeCache {
 		const number = memory.u16(page.index + offset * 2);
 		if (number !== 0) return page.bank + number * record.RECORD_SIZE;
 		return this.decodeBlock(page, offset, low, high, space, longMode);
+	}
+
+	/** Record of the instruction at an offset of a page, or 0. */
+	recordAt(page: CodePage, offset: number): number {
+		const number = this.memory.u16(page.index + offset * 2);
+		return number === 0 ? 0 : page.bank + number * record.RECORD_SIZE;
+	}
+
+	/** Page, offset and mode of the instruction at RIP, if its page's code index is known to the TLB. */
+	placeOfRip(): { page: CodePage; offset: number; longMode: boolean } | undefined {
+		const { memory } = this;
+		const low = memory.u32(layout.STATE + layout.RIP);
+		const space = memory.u32(layout.CURRENT_SPACE);
+		const entry =
+			layout.TLB + space * layout.TLB_SIZE + ((low >>> 12) & (layout.TLB_ENTRIES - 1)) * layout.TLB_ENTRY_SIZE;
+		const known = this.byIndex.get(memory.u32(entry + layout.TLB_CODE));
+		return known && { ...known, offset: low & (layout.PAGE_SIZE - 1) };
 	}
 
 	private decodeBlock(
@@ -191,7 +213,8 @@ export class CodeCache {
 			const index = this.indexTop;
 			this.memory.fill(index, CODE_INDEX_SIZE, 0);
 			this.memory.setU32(index + CODE_INDEX_BASE, this.bank);
-			page = { mfn, index, ranges: [], bank: this.bank };
+			page = { mfn, index, ranges: [], bank: this.bank, regions: [] };
+			this.byIndex.set(index, { page, longMode });
 			pages.set(mfn, page);
 		}
 		return page;
@@ -234,6 +257,7 @@ export class CodeCache {
 	private invalidate(page: CodePage): void {
 		const { memory } = this;
 		const { ranges } = page;
+		this.onInvalidate(page);
 		for (let range = 0; range < ranges.length; range += 2) {
 			for (let at = ranges[range]!; at < ranges[range + 1]!; at += record.RECORD_SIZE) {
 				memory.setU16(at + record.KIND, record.KIND_LOOKUP);
@@ -251,8 +275,10 @@ export class CodeCache {
 			for (const mfn of pages.keys()) {
 				memory.setU8(layout.FRAME_FLAGS + mfn, memory.u8(layout.FRAME_FLAGS + mfn) & ~layout.FRAME_HAS_CODE);
 			}
+			for (const page of pages.values()) this.onInvalidate(page);
 			pages.clear();
 		}
+		this.byIndex.clear();
 		for (const mfn of this.crossers.keys()) {
 			memory.setU8(layout.FRAME_FLAGS + mfn, memory.u8(layout.FRAME_FLAGS + mfn) & ~layout.FRAME_HAS_CODE);
 		}

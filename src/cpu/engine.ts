@@ -13,6 +13,7 @@ import { type Access, type Environment, Exit, type Processor, Vector } from "./p
 import { Flag, Gpr, Registers } from "./registers.ts";
 import { forms } from "./semantics/index.ts";
 import { simdService } from "./simd/service.ts";
+import { Translator, type TranslatorStatistics } from "./translator/translator.ts";
 
 /** The exports of the main module. */
 interface MainExports {
@@ -32,12 +33,19 @@ export interface ProcessorStatistics {
 	/** Variants of instructions that were compiled, and the milliseconds it took. */
 	variants: number;
 	compileTime: number;
+	translator: TranslatorStatistics | undefined;
+}
+
+export interface EngineOptions {
+	/** "interpreter" alone, or with the translator for hot code. Default: both. */
+	readonly tier?: "interpreter" | "both";
 }
 
 export class Engine implements Processor {
 	private readonly main: MainExports;
 	private readonly variants: Variants;
 	private readonly code: CodeCache;
+	private readonly translator: Translator | undefined;
 	private readonly rare: RareInstructions;
 	private readonly contexts: Registers[] = [];
 	private current = 0;
@@ -49,6 +57,7 @@ export class Engine implements Processor {
 	constructor(
 		readonly memory: Memory,
 		private readonly environment: Environment,
+		options: EngineOptions = {},
 	) {
 		const table = new WebAssembly.Table({ element: "anyfunc", initial: 64 });
 		const memoryPages = memory.wasm.buffer.byteLength / 65536;
@@ -67,6 +76,7 @@ export class Engine implements Processor {
 			emitMain(
 				hot.map((key) => variantOf(key, forms)),
 				memoryPages,
+				options.tier !== "interpreter",
 			),
 		);
 		const instance = new WebAssembly.Instance(module, {
@@ -75,6 +85,7 @@ export class Engine implements Processor {
 				table,
 				codeWritten: (mfn: number) => this.code.drop(mfn),
 				decode: () => this.code.decodeAtRip(),
+				becameHot: () => this.translator?.becameHot(),
 				crossingValid: (at: number) => this.code.crossingValid(at),
 			},
 			service,
@@ -88,6 +99,15 @@ export class Engine implements Processor {
 		);
 		this.code = new CodeCache(memory, this.variants);
 		this.code.mmu = this.main;
+		if (options.tier !== "interpreter") {
+			this.translator = new Translator(
+				memory,
+				this.code,
+				table,
+				{ engine: { memory: memory.wasm, ...instance.exports } },
+				memoryPages,
+			);
+		}
 		memory.setU32(layout.FRAME_COUNT, memory.frames);
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
 			memory.fill(layout.TLB + space * layout.TLB_SIZE, layout.TLB_SIZE, layout.NO_PAGE);
@@ -109,6 +129,7 @@ export class Engine implements Processor {
 			tlbMisses: this.memory.u64(layout.TLB_MISSES),
 			variants: this.variants.compiled,
 			compileTime: this.variants.compileTime,
+			translator: this.translator?.statistics,
 		};
 	}
 
@@ -141,6 +162,7 @@ export class Engine implements Processor {
 			const before = left;
 			left = this.main.run(left);
 			this.instructions += before - left;
+			this.translator?.work();
 			const reason = this.finish(memory.u32(layout.EXIT_REASON) as Exit);
 			if (reason !== undefined && reason !== Exit.fuel) return reason;
 		}
@@ -300,6 +322,6 @@ function resetContext(memory: Memory, base: number): void {
 }
 
 /** Makes a processor over a memory. The environment's callbacks may be called from the first {@link Processor.run} on. */
-export function createProcessor(memory: Memory, environment: Environment): Engine {
-	return new Engine(memory, environment);
+export function createProcessor(memory: Memory, environment: Environment, options: EngineOptions = {}): Engine {
+	return new Engine(memory, environment, options);
 }

@@ -94,6 +94,9 @@ export const CROSSING_PARTS = 0x20c0;
 export const EXIT_LENGTH = 0x2068;
 /** 1 after a fault of an address that is not canonical (u32). */
 export const NOT_CANONICAL = 0x206c;
+/** Fuel left when a region's function returned, and u64 address of the instruction whose variant it called last. */
+export const FUEL_LEFT = 0x20d4;
+export const FAULT_RIP = 0x20d8;
 /** Value of a store on its way through the slow path. */
 export const STORE_BUFFER = 0x2080;
 /** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */

@@ -77,7 +77,8 @@ export function machineOverhead(guestBytes: number): number {
 export function createMachine(frames: number, clock: "real" | "deterministic", platform: Platform): Machine {
 	const hypervisor = createHypervisor({
 		memory: new Memory(frames),
-		createProcessor,
+		createProcessor: (memory, environment) =>
+			createProcessor(memory, environment, { tier: process.env["PV_TIER"] === "interpreter" ? "interpreter" : "both" }),
 		createClock: (processor) =>
 			clock === "real" ? new RealClock(() => platform.milliseconds()) : new DeterministicClock(processor),
 		scheduler: { hostMilliseconds: () => platform.milliseconds() },

@@ -391,6 +391,12 @@ export class InterpreterContext implements Context {
 		return truncate(i64.add(address, this.state64((layout.SLOT_ES_BASE + segment) * 8)), 32);
 	}
 
+	deferFlags(): boolean {
+		return false;
+	}
+	knownCondition(): undefined {
+		return undefined;
+	}
 	flagResult(): I64 {
 		return this.state64(layout.FLAG_RESULT);
 	}

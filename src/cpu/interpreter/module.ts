@@ -7,15 +7,19 @@ import { tlbEntry } from "../mmu/inline.ts";
 import { emitMmu, type MmuFunctions } from "../mmu/walk.ts";
 import { Access, Exit } from "../processor.ts";
 import type { Service } from "../semantics/context.ts";
+import { emitMaterialise } from "../translator/lazy-flags.ts";
 import type { ValueType } from "../wasm/encoding.ts";
 import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
+import type { FunctionBuilder, FunctionReference, Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { InterpreterContext, operandsOf, type ServiceFunctions } from "./context.ts";
 import * as record from "./record.ts";
 
 /** What a variant's function returns. */
 const Outcome = { next: 0, jump: 1, fault: 2, exit: 3 } as const;
+
+/** What a region's function returns (translator/emit.ts). From `variant` on: the outcome of a variant that it called, added. */
+export const RegionOutcome = { jump: 0, redo: 1, variant: 8 } as const;
 
 /** Byte offsets behind the u16 code index of a frame (code-cache.ts): base of the records that the index counts. */
 export const CODE_INDEX_BASE = 8192;
@@ -79,11 +83,19 @@ export function emitVariants(variants: readonly record.Variant[], memoryPages: n
 	return module.finish();
 }
 
+/** A block that branches have led to so often is translated. */
+const HOT_COUNT = 1500;
+
 /**
  * The main module.
  * @param hot variants that are cases of the loop's switch; variant i has kind KIND_FIRST + i.
+ * @param translating counts branches to blocks, reports the hot ones and runs the regions that begin at them.
  */
-export function emitMain(hot: readonly record.Variant[], memoryPages: number): Uint8Array<ArrayBuffer> {
+export function emitMain(
+	hot: readonly record.Variant[],
+	memoryPages: number,
+	translating: boolean,
+): Uint8Array<ArrayBuffer> {
 	const module = new ModuleBuilder();
 	module.importMemory("engine", "memory", memoryPages, memoryPages);
 	module.importTable("engine", "table", 0);
@@ -91,6 +103,8 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 	const codeWritten = module.import("engine", "codeWritten", ["i32"], undefined);
 	/** () -> record of the instruction at RIP, decoding it; 0 for a fetch fault (the exception is in the context block). */
 	const decode = module.import("engine", "decode", [], "i32");
+	/** (record): branches have led to the record at RIP HOT_COUNT times. */
+	const becameHot = module.import("engine", "becameHot", ["i32"], undefined);
 	/** (record of kind CROSSING) -> 1 where the next page still has the expected frame. */
 	const crossingValid = module.import("engine", "crossingValid", ["i32"], "i32");
 	const mmu = emitMmu(module, codeWritten);
@@ -142,6 +156,12 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 		});
 	});
 
+	/** The kind of a record's instruction, also where a region begins at it. */
+	const originalKind = (f: FunctionBuilder, ip: I32): I32 => {
+		const kind = f.let(i32.load16_u(ip, record.KIND));
+		return select(i32.ge_u(kind, i32.const(record.KIND_REGION)), i32.load16_u(ip, record.ORIGINAL), kind);
+	};
+
 	/** Sets RIP to the record's own address. */
 	const setRip = (f: FunctionBuilder, ip: I32): void =>
 		f.store64(
@@ -157,6 +177,65 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 	const setExit = (f: FunctionBuilder, reason: number): void =>
 		f.store32(i32.const(layout.EXIT_REASON), i32.const(reason));
 	const callVariant = (f: FunctionBuilder, ip: I32, kind: I32): I32 => f.callIndirect("i32", variantType, kind, ip);
+
+	/** (record) -> outcome of its variant, run alone. */
+	const callVariantOf = module.function("callVariant", ["i32"], "i32", (f) => {
+		const ip = f.parameter(0, "i32");
+		const kind = f.let(originalKind(f, ip));
+		f.return(callVariant(f, ip, kind));
+	});
+	const count = (f: FunctionBuilder, ip: I32): void => {
+		const counted = f.let(i32.add(i32.load16_u(ip, record.COUNT), i32.const(1)));
+		f.store16(ip, counted, record.COUNT);
+		f.if(i32.eq(counted, i32.const(HOT_COUNT)), () => f.call(becameHot, ip));
+	};
+
+	// step(): one instruction. Returns 1 when the run may go on, 0 when EXIT_REASON says why not.
+	const stepOne = module.function("step", [], "i32", (f) => {
+		const ip = f.local("i32");
+		const kind = f.local("i32");
+		const outcome = f.local("i32");
+		const faulted = (): void => {
+			setExit(f, Exit.exception);
+			f.return(zero);
+		};
+		f.loop((again) => {
+			f.set(ip, f.callFor("i32", lookup));
+			f.if(i32.eqz(ip), faulted);
+			f.set(kind, originalKind(f, ip));
+			f.if(i32.eq(kind, i32.const(record.KIND_LOOKUP)), () => {
+				setRip(f, ip);
+				f.br(again);
+			});
+			f.if(i32.eq(kind, i32.const(record.KIND_CROSSING)), () => {
+				f.if(i32.eqz(f.callFor("i32", crossingValid, ip)), () => {
+					f.call(forget, ip);
+					f.br(again);
+				});
+				f.set(ip, i32.add(ip, i32.const(record.RECORD_SIZE)));
+				f.set(kind, originalKind(f, ip));
+			});
+			f.if(i32.eq(kind, i32.const(record.KIND_UNDEFINED)), () => {
+				setRip(f, ip);
+				setUndefined(f, ip);
+				faulted();
+			});
+			f.set(outcome, callVariant(f, ip, kind));
+			f.if(i32.eqz(outcome), () => {
+				f.store64(
+					i32.const(layout.STATE),
+					i64.add(i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8), i64.load16_u(ip, record.NEXT)),
+					layout.RIP,
+				);
+				f.return(i32.const(1));
+			});
+			f.if(i32.eq(outcome, i32.const(Outcome.fault)), () => {
+				setRip(f, ip);
+				faulted();
+			});
+			f.return(i32.eq(outcome, i32.const(Outcome.jump)));
+		});
+	});
 
 	// run(fuel) -> instructions left. EXIT_REASON says why; with Exit.fuel fewer than MARGIN are left.
 	const run = module.function("run", ["i32"], "i32", (f) => {
@@ -179,6 +258,7 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 				f.return(left);
 			});
 			f.set(start, ip);
+			if (translating) count(f, ip);
 			f.block((fault) => {
 				f.loop((next) => {
 					const step = (): void => {
@@ -202,6 +282,7 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 								book(1);
 								f.set(ip, link);
 								f.set(start, link);
+								if (translating) count(f, ip);
 								f.brIf(next, i32.ge_s(left, i32.const(MARGIN)));
 								setExit(f, Exit.fuel);
 								f.return(left);
@@ -213,6 +294,32 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 							},
 						);
 					};
+					/** A region begins here. */
+					const region = (again: Label): void =>
+						f.if(i32.ge_u(i32.load16_u(ip, record.KIND), i32.const(record.KIND_REGION)), () => {
+							book(0);
+							f.set(outcome, f.callIndirect("i32", variantType, i32.load16_u(ip, record.KIND), left));
+							f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
+							f.brIf(again, i32.eqz(outcome));
+							f.if(i32.eq(outcome, i32.const(RegionOutcome.redo)), () => {
+								f.if(f.callFor("i32", stepOne), () => {
+									f.set(left, i32.sub(left, i32.const(1)));
+									f.br(again);
+								});
+								f.if(i32.ne(i32.load(i32.const(layout.EXIT_REASON)), i32.const(Exit.exception)), () =>
+									f.set(left, i32.sub(left, i32.const(1))),
+								);
+								f.return(left);
+							});
+							f.if(i32.eq(outcome, i32.const(RegionOutcome.variant + Outcome.fault)), () => {
+								f.store64(i32.const(layout.STATE), i64.load(i32.const(layout.FAULT_RIP)), layout.RIP);
+								setExit(f, Exit.exception);
+								f.return(left);
+							});
+							f.set(left, i32.sub(left, i32.const(1)));
+							f.brIf(again, i32.eq(outcome, i32.const(RegionOutcome.variant + Outcome.jump)));
+							f.return(left);
+						});
 					const cases: (() => void)[] = [
 						// KIND_LOOKUP
 						() => {
@@ -253,6 +360,7 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 						}),
 					];
 					f.switch(i32.load16_u(ip, record.KIND), cases, () => {
+						if (translating) region(dispatch);
 						f.set(outcome, callVariant(f, ip, i32.load16_u(ip, record.KIND)));
 						f.if(i32.eqz(outcome), step);
 						f.brIf(fault, i32.eq(outcome, i32.const(Outcome.fault)));
@@ -267,53 +375,6 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 			book(0);
 			setExit(f, Exit.exception);
 			f.return(left);
-		});
-	});
-
-	// step(): one instruction. Returns 1 when the run may go on, 0 when EXIT_REASON says why not.
-	const step = module.function("step", [], "i32", (f) => {
-		const ip = f.local("i32");
-		const kind = f.local("i32");
-		const outcome = f.local("i32");
-		const faulted = (): void => {
-			setExit(f, Exit.exception);
-			f.return(zero);
-		};
-		f.loop((again) => {
-			f.set(ip, f.callFor("i32", lookup));
-			f.if(i32.eqz(ip), faulted);
-			f.set(kind, i32.load16_u(ip));
-			f.if(i32.eq(kind, i32.const(record.KIND_LOOKUP)), () => {
-				setRip(f, ip);
-				f.br(again);
-			});
-			f.if(i32.eq(kind, i32.const(record.KIND_CROSSING)), () => {
-				f.if(i32.eqz(f.callFor("i32", crossingValid, ip)), () => {
-					f.call(forget, ip);
-					f.br(again);
-				});
-				f.set(ip, i32.add(ip, i32.const(record.RECORD_SIZE)));
-				f.set(kind, i32.load16_u(ip));
-			});
-			f.if(i32.eq(kind, i32.const(record.KIND_UNDEFINED)), () => {
-				setRip(f, ip);
-				setUndefined(f, ip);
-				faulted();
-			});
-			f.set(outcome, callVariant(f, ip, kind));
-			f.if(i32.eqz(outcome), () => {
-				f.store64(
-					i32.const(layout.STATE),
-					i64.add(i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8), i64.load16_u(ip, record.NEXT)),
-					layout.RIP,
-				);
-				f.return(i32.const(1));
-			});
-			f.if(i32.eq(outcome, i32.const(Outcome.fault)), () => {
-				setRip(f, ip);
-				faulted();
-			});
-			f.return(i32.eq(outcome, i32.const(Outcome.jump)));
 		});
 	});
 
@@ -339,8 +400,10 @@ export function emitMain(hot: readonly record.Variant[], memoryPages: number): U
 		),
 	);
 
+	module.export("materialiseFlags", emitMaterialise(module));
+	module.export("callVariant", callVariantOf);
 	module.export("run", run);
-	module.export("step", step);
+	module.export("step", stepOne);
 	module.export("translate", translate);
 	module.export("flushPage", flushPage);
 	module.export("flushSpace", mmu.flushSpace);

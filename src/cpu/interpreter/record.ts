@@ -1,11 +1,12 @@
 /**
  * Decoded instructions as the interpreter reads them: fixed-size records in linear memory, in the order of the code.
  *
- *   0 kind u16 | 2 offset u16 | 4 next u16 | 6 A | 7 B | 8 C | 9 base | 10 index | 11 scale | 12 segment | 13 flags
+ *   0 kind u16 | 2 offset u16 | 4 next u16 | 6 A | 7 B | 8 base | 9 index | 10 scale | 11 segment | 12 count u16 | 14 original u16
  *   16 displacement i32 | 20 link u32 | 24 immediate i64
  *
  * offset and next: of this and the next instruction from the start of the page (next may lie beyond it).
  * A, B: byte offsets of the ModRM.reg and ModRM.rm register in their file; base, index, segment: byte offsets of register slots.
+ * count, original: for the translator.
  * link: record of the branch's target, once it is known and on the same page.
  * A record's distance from another in a block, in records, is the number of instructions between them.
  */
@@ -21,10 +22,14 @@ export const OFFSET = 2;
 export const NEXT = 4;
 export const FIELD_A = 6;
 export const FIELD_B = 7;
-export const FIELD_BASE = 9;
-export const FIELD_INDEX = 10;
-export const FIELD_SCALE = 11;
-export const FIELD_SEGMENT = 12;
+export const FIELD_BASE = 8;
+export const FIELD_INDEX = 9;
+export const FIELD_SCALE = 10;
+export const FIELD_SEGMENT = 11;
+/** How often a branch has led here, as long as no region begins here. */
+export const COUNT = 12;
+/** The kind of the instruction where a region begins, whose number is in its kind's place. */
+export const ORIGINAL = 14;
 export const DISPLACEMENT = 16;
 export const LINK = 20;
 export const IMMEDIATE = 24;
@@ -36,6 +41,9 @@ export const KIND_CROSSING = 1;
 /** Undefined opcode. */
 export const KIND_UNDEFINED = 2;
 export const KIND_FIRST = 3;
+
+/** Kinds from here on: a translated region begins here; the kind is its place in the table. */
+export const KIND_REGION = 0x8000;
 
 /** How a memory operand's address is computed; the part of an instruction's encoding that its code depends on. */
 export type Addressing = "register" | "base" | "full" | "full32" | "full16";
@@ -146,6 +154,7 @@ export function writeRecord(memory: Memory, record: number, kind: number, offset
 	memory.setU8(record + FIELD_INDEX, decoded.index * 8);
 	memory.setU8(record + FIELD_SCALE, decoded.scale);
 	memory.setU8(record + FIELD_SEGMENT, decoded.segment * 8);
+	memory.setU32(record + COUNT, 0);
 	memory.setU32(
 		record + DISPLACEMENT,
 		decoded.base === SLOT_PAGE ? (decoded.displacement + next) | 0 : decoded.displacement,

@@ -87,6 +87,18 @@ export interface Context {
 	/** Adds a segment base where the mode has one: `segment` 0 ES .. 5 GS, or "operand" for the one the prefixes chose (default DS). */
 	segmented(address: I64, segment: number | "operand"): I64;
 
+	/**
+	 * Leaves flags to be computed when something asks for them: of left + right, left - right, the result `left` of a logic operation, or the
+	 * result `left` of INC or DEC. False where the context wants them computed now.
+	 */
+	deferFlags(
+		operation: "add" | "subtract" | "logic" | "increment" | "decrement",
+		bits: number,
+		left: I64,
+		right: I64,
+	): boolean;
+	/** A condition (by its number in Jcc) computed directly from deferred flags, where that is possible. */
+	knownCondition(code: number): I32 | undefined;
 	/** Lazy flag words; see flags.ts. */
 	flagResult(): I64;
 	flagCarry(): I64;

@@ -3,6 +3,7 @@
  * bits are CF and CF xor OF whatever the operand size, so that each condition is computed in one way.
  */
 import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
+import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
 
 const CARRY_TOP = i64.const(-0x4000_0000_0000_0000n); // bits 63 and 62
@@ -34,6 +35,12 @@ export function zext(value: I64, bits: number): I64 {
 	}
 }
 
+/** The two words: see flag-words.ts. */
+export interface FlagWords {
+	readonly result: I64;
+	readonly carry: I64;
+}
+
 /** The carry word of a vector in which bit i is the carry (or borrow) out of bit i. */
 function carryWord(vector: I64, bits: number): I64 {
 	if (bits === 64) return i64.and(vector, i64.or(CARRY_TOP, i64.const(AF_BIT)));
@@ -41,43 +48,79 @@ function carryWord(vector: I64, bits: number): I64 {
 }
 
 /** Carries out of each bit of left + right (+ carry): where both are 1, or one is and the sum's bit is 0. */
-function carries(c: Context, left: I64, right: I64, sum: I64): I64 {
-	return c.f.let(i64.or(i64.and(left, right), i64.and(i64.or(left, right), i64.xor(sum, i64.const(-1)))));
+function carries(f: FunctionBuilder, left: I64, right: I64, sum: I64): I64 {
+	return f.let(i64.or(i64.and(left, right), i64.and(i64.or(left, right), i64.xor(sum, i64.const(-1)))));
 }
 
 /** Borrows of left - right (- borrow). */
-function borrows(c: Context, left: I64, right: I64, difference: I64): I64 {
-	const notLeft = c.f.let(i64.xor(left, i64.const(-1)));
-	return c.f.let(i64.or(i64.and(notLeft, right), i64.and(i64.or(notLeft, right), difference)));
+function borrows(f: FunctionBuilder, left: I64, right: I64, difference: I64): I64 {
+	const notLeft = f.let(i64.xor(left, i64.const(-1)));
+	return f.let(i64.or(i64.and(notLeft, right), i64.and(i64.or(notLeft, right), difference)));
+}
+
+export function addWords(f: FunctionBuilder, bits: number, left: I64, right: I64, sum: I64): FlagWords {
+	return { result: sext(sum, bits), carry: carryWord(carries(f, left, right, sum), bits) };
+}
+
+export function subtractWords(f: FunctionBuilder, bits: number, left: I64, right: I64, difference: I64): FlagWords {
+	return { result: sext(difference, bits), carry: carryWord(borrows(f, left, right, difference), bits) };
+}
+
+/** INC and DEC: as an addition or subtraction of 1, with CF as in `oldCarry`. */
+export function stepWords(
+	f: FunctionBuilder,
+	bits: number,
+	value: I64,
+	result: I64,
+	down: boolean,
+	oldCarry: I64,
+): FlagWords {
+	const one = i64.const(1);
+	const vector = down ? borrows(f, value, one, result) : carries(f, value, one, result);
+	const word = f.let(carryWord(vector, bits));
+	// Where CF differs from what it was, both top bits flip: OF, their difference, stays.
+	const flip = i64.and(i64.shr_s(i64.xor(word, oldCarry), i64.const(63)), CARRY_TOP);
+	return { result: sext(result, bits), carry: f.let(i64.xor(word, flip)) };
 }
 
 /** Flags of an addition. Operands and result are bound expressions; only their low bits count. */
 export function flagsOfAdd(c: Context, bits: number, left: I64, right: I64, sum: I64): void {
-	c.setFlags(sext(sum, bits), carryWord(carries(c, left, right, sum), bits));
+	if (c.deferFlags("add", bits, left, right)) return;
+	flagsOfAddWithCarry(c, bits, left, right, sum);
+}
+
+export function flagsOfAddWithCarry(c: Context, bits: number, left: I64, right: I64, sum: I64): void {
+	const words = addWords(c.f, bits, left, right, sum);
+	c.setFlags(words.result, words.carry);
 }
 
 export function flagsOfSubtract(c: Context, bits: number, left: I64, right: I64, difference: I64): void {
-	c.setFlags(sext(difference, bits), carryWord(borrows(c, left, right, difference), bits));
+	if (c.deferFlags("subtract", bits, left, right)) return;
+	flagsOfSubtractWithBorrow(c, bits, left, right, difference);
+}
+
+export function flagsOfSubtractWithBorrow(c: Context, bits: number, left: I64, right: I64, difference: I64): void {
+	const words = subtractWords(c.f, bits, left, right, difference);
+	c.setFlags(words.result, words.carry);
 }
 
 /** AND, OR, XOR, TEST: CF, OF and AF clear. */
 export function flagsOfLogic(c: Context, bits: number, result: I64): void {
+	if (c.deferFlags("logic", bits, result, i64.const(0))) return;
 	c.setFlags(sext(result, bits), i64.const(0));
 }
 
-/** INC and DEC: as an addition or subtraction of 1, but CF stays. */
+/** INC and DEC: CF stays. */
 export function flagsOfStep(c: Context, bits: number, value: I64, result: I64, down: boolean): void {
-	const one = i64.const(1);
-	const vector = down ? borrows(c, value, one, result) : carries(c, value, one, result);
-	const word = c.f.let(carryWord(vector, bits));
-	// Where CF differs from what it was, both top bits flip: OF, their difference, stays.
-	const flip = i64.and(i64.shr_s(i64.xor(word, c.flagCarry()), i64.const(63)), CARRY_TOP);
-	const kept = c.f.let(i64.xor(word, flip));
-	c.setFlags(sext(result, bits), kept);
+	if (c.deferFlags(down ? "decrement" : "increment", bits, result, i64.const(0))) return;
+	const words = stepWords(c.f, bits, value, result, down, c.flagCarry());
+	c.setFlags(words.result, words.carry);
 }
 
 /** CF as 0 or 1. */
 export function carryFlag(c: Context): I64 {
+	const known = c.knownCondition(2);
+	if (known !== undefined) return c.f.let(i64.extend_i32_u(known));
 	return i64.shr_u(c.flagCarry(), i64.const(63));
 }
 
@@ -115,6 +158,8 @@ const negative = (value: I64): I32 => i64.lt_s(value, i64.const(0));
 
 /** Condition codes 0 O, 2 B, 4 Z, 6 BE, 8 S, A P, C L, E LE, and their negations, as Jcc, SETcc and CMOVcc number them. */
 export function condition(c: Context, code: number): I32 {
+	const known = c.knownCondition(code);
+	if (known !== undefined) return known;
 	const positive = conditionTrue(c, code >> 1);
 	return (code & 1) !== 0 ? i32.eqz(positive) : positive;
 }

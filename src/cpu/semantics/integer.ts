@@ -9,9 +9,11 @@ import {
 	carryFlag,
 	condition,
 	flagsOfAdd,
+	flagsOfAddWithCarry,
 	flagsOfLogic,
 	flagsOfStep,
 	flagsOfSubtract,
+	flagsOfSubtractWithBorrow,
 	packArithmetic,
 	sext,
 	unpackArithmetic,
@@ -55,12 +57,12 @@ function logic(c: Context, bits: number, value: I64): I64 {
 }
 function addWithCarry(c: Context, bits: number, left: I64, right: I64): I64 {
 	const sum = c.f.let(i64.add(i64.add(left, right), carryFlag(c)));
-	flagsOfAdd(c, bits, left, right, sum);
+	flagsOfAddWithCarry(c, bits, left, right, sum);
 	return sum;
 }
 function subtractWithBorrow(c: Context, bits: number, left: I64, right: I64): I64 {
 	const difference = c.f.let(i64.sub(i64.sub(left, right), carryFlag(c)));
-	flagsOfSubtract(c, bits, left, right, difference);
+	flagsOfSubtractWithBorrow(c, bits, left, right, difference);
 	return difference;
 }
 

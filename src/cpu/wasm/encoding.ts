@@ -98,6 +98,11 @@ export class ByteWriter {
 		this.bytes(content);
 	}
 
+	/** Drops everything behind the first `length` bytes. */
+	truncate(length: number): void {
+		this.end = length;
+	}
+
 	finish(): Uint8Array<ArrayBuffer> {
 		return this.buffer.slice(0, this.end);
 	}

@@ -17,6 +17,14 @@ export interface FunctionReference {
 	readonly result: ValueType | undefined;
 }
 
+/** See {@link FunctionBuilder.checkpoint}. */
+export interface Checkpoint {
+	readonly length: number;
+	readonly depth: number;
+	readonly free: ReadonlyMap<ValueType, Local[]>;
+	readonly locals: number;
+}
+
 export interface Local<T extends ValueType = ValueType> extends Expression<T> {
 	readonly local: number;
 }
@@ -28,9 +36,14 @@ export interface GlobalReference<T extends ValueType = ValueType> extends Expres
 const EMPTY_BLOCK = 0x40;
 
 export class FunctionBuilder {
-	readonly code = new ByteWriter();
+	code = new ByteWriter();
+	private readonly head = new ByteWriter();
 	private readonly localTypes: ValueType[];
 	private depth = 0;
+	/** How many blocks, loops and conditionals are open. */
+	get nesting(): number {
+		return this.depth;
+	}
 	/** Locals given back by {@link scratch}, by type. */
 	private readonly free = new Map<ValueType, Local[]>();
 
@@ -70,6 +83,33 @@ export class FunctionBuilder {
 		for (let index = before; index < this.localTypes.length; index++) {
 			this.release(this.localAt(index, this.localTypes[index]!));
 		}
+	}
+
+	/** Where the body stands now, for {@link rollback}. */
+	checkpoint(): Checkpoint {
+		return {
+			length: this.code.length,
+			depth: this.depth,
+			free: new Map([...this.free].map(([type, list]): [ValueType, Local[]] => [type, [...list]])),
+			locals: this.localTypes.length,
+		};
+	}
+
+	/** Takes back everything that was written since the checkpoint. */
+	rollback(checkpoint: Checkpoint): void {
+		this.code.truncate(checkpoint.length);
+		this.depth = checkpoint.depth;
+		this.free.clear();
+		for (const [type, list] of checkpoint.free) this.free.set(type, list);
+		this.localTypes.length = checkpoint.locals;
+	}
+
+	/** Code that runs before everything else, whenever it is written. */
+	prologue(write: () => void): void {
+		const body = this.code;
+		this.code = this.head;
+		write();
+		this.code = body;
 	}
 
 	private localAt<T extends ValueType>(index: number, type: T): Local<T> {
@@ -287,6 +327,7 @@ export class FunctionBuilder {
 			out.u32(count);
 			out.byte(VALUE_TYPE_CODE[type]);
 		}
+		out.bytes(this.head.finish());
 		out.bytes(this.code.finish());
 		// A body that always branches or returns still needs a type-correct end.
 		if (this.result !== undefined) out.byte(0x00);

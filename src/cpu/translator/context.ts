@@ -1,0 +1,518 @@
+/**
+ * The translator's {@link Context}: registers live in locals of the region's function, operands are known while it is emitted. Whatever is rare - a TLB
+ * miss, a fault, an exact slow path - leaves the region before the instruction, which the interpreter then executes.
+ */
+import type { Decoded } from "../decode/decoder.ts";
+import { loadBits, signExtend, storeBits, truncate } from "../interpreter/context.ts";
+import * as layout from "../layout.ts";
+import { tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
+import type { Context } from "../semantics/context.ts";
+import type { Operand } from "../semantics/table.ts";
+import { type I32, type I64, i32, i64, i64x2, select, type V128, v128 } from "../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference, Label, Local } from "../wasm/function.ts";
+import * as lazy from "./lazy-flags.ts";
+
+/** Thrown by a context while it emits an instruction that a region cannot hold: the caller emits a call of its variant instead. */
+export class NotTranslatable extends Error {}
+
+const STATE = i32.const(layout.STATE);
+const GPR_COUNT = 16;
+const XMM_COUNT = 16;
+
+/** Which registers a region reads or writes, and which it writes. */
+export interface RegisterUse {
+	readonly gpr: Set<number>;
+	readonly gprWritten: Set<number>;
+	readonly xmm: Set<number>;
+	readonly xmmWritten: Set<number>;
+	flags: boolean;
+	flagsWritten: boolean;
+}
+
+export function noRegisters(): RegisterUse {
+	return {
+		gpr: new Set(),
+		gprWritten: new Set(),
+		xmm: new Set(),
+		xmmWritten: new Set(),
+		flags: false,
+		flagsWritten: false,
+	};
+}
+
+/** Where control goes behind a block: what the last instruction said. */
+export interface Transfer {
+	/** Offset of the target from the start of the page, or the target's address in an expression. */
+	readonly target: number | I64;
+	/** Falls through where it is 0. */
+	readonly condition: I32 | undefined;
+}
+
+/** The locals of a region's function, shared by all its instructions. */
+export class RegionLocals {
+	readonly gpr: Local<"i64">[] = [];
+	readonly xmm: Local<"v128">[] = [];
+	readonly tlb: Local<"i32">;
+	/** Virtual address of the page. */
+	readonly page: Local<"i64">;
+	/** Where a side exit happens: offset of the instruction, and instructions of the block before it << 16. */
+	readonly at: Local<"i32">;
+	/** Address that the region leaves for. */
+	readonly target: Local<"i64">;
+	readonly kind: Local<"i32">;
+	readonly first: Local<"i64">;
+	readonly second: Local<"i64">;
+	/** The flags before an INC or DEC. */
+	readonly oldKind: Local<"i32">;
+	readonly oldFirst: Local<"i64">;
+	readonly oldSecond: Local<"i64">;
+	/** Fuel. */
+	readonly left: Local<"i32">;
+
+	constructor(f: FunctionBuilder) {
+		this.left = f.parameter(0, "i32");
+		for (let index = 0; index < GPR_COUNT; index++) this.gpr.push(f.local("i64"));
+		for (let index = 0; index < XMM_COUNT; index++) this.xmm.push(f.local("v128"));
+		this.tlb = f.local("i32");
+		this.page = f.local("i64");
+		this.at = f.local("i32");
+		this.target = f.local("i64");
+		this.kind = f.local("i32");
+		this.first = f.local("i64");
+		this.second = f.local("i64");
+		this.oldKind = f.local("i32");
+		this.oldFirst = f.local("i64");
+		this.oldSecond = f.local("i64");
+	}
+}
+
+/** What is known at a point of the code about the flag locals: the setter's kind, or undefined. */
+export interface Knowledge {
+	kind: number | undefined;
+}
+
+export class TranslatorContext implements Context {
+	readonly rep: "none" | "rep" | "repne";
+	readonly operandSize: 16 | 32 | 64;
+	readonly addressSize: 16 | 32 | 64;
+	/** What the instruction says about control, if anything. */
+	transfer: Transfer | undefined;
+	private readonly modified = new Map<number, I32>();
+	private readonly depth: number;
+
+	constructor(
+		readonly f: FunctionBuilder,
+		private readonly locals: RegionLocals,
+		readonly use: RegisterUse,
+		private readonly knowledge: Knowledge,
+		private readonly decoded: Decoded,
+		/** Offset of the instruction in its page. */
+		private readonly offset: number,
+		readonly longMode: boolean,
+		private readonly redo: Label,
+		private readonly materialise: FunctionReference,
+	) {
+		this.operandSize = decoded.operandSize;
+		this.addressSize = decoded.addressSize;
+		this.rep = decoded.form!.rep === undefined ? "none" : decoded.rep;
+		this.depth = f.nesting;
+	}
+
+	// ---- registers ----
+
+	private readGpr(register: number): Local<"i64"> {
+		this.use.gpr.add(register);
+		return this.locals.gpr[register]!;
+	}
+
+	private writeGpr(register: number, value: I64): void {
+		this.use.gpr.add(register);
+		this.use.gprWritten.add(register);
+		this.f.set(this.locals.gpr[register]!, value);
+	}
+
+	gpr(register: number, bits = 64): I64 {
+		return truncate(this.readGpr(register), bits);
+	}
+
+	setGpr(register: number, value: I64, bits = 64): void {
+		if (bits >= 32) {
+			this.writeGpr(register, truncate(value, bits));
+			return;
+		}
+		const mask = 2 ** bits - 1;
+		const kept = i64.and(this.readGpr(register), i64.const(-mask - 1));
+		this.writeGpr(register, i64.or(kept, i64.and(value, i64.const(mask))));
+	}
+
+	xmm(register: number): V128 {
+		this.use.xmm.add(register);
+		return this.locals.xmm[register]!;
+	}
+
+	setXmm(register: number, value: V128): void {
+		this.use.xmm.add(register);
+		this.use.xmmWritten.add(register);
+		this.f.set(this.locals.xmm[register]!, value);
+	}
+
+	/** Number of a register operand; byte registers 4-7 without REX are the second bytes of 0-3. */
+	private registerOf(operand: Operand): { register: number; high: boolean } {
+		const { form } = operand;
+		if (form.kind === "fixedRegister") return { register: form.value, high: false };
+		const register = form.kind === "modrmRegister" ? this.decoded.register : this.decoded.rm;
+		const high = form.file === "gpr" && operand.bits === 8 && !this.decoded.rex && register >= 4 && register < 8;
+		return { register: high ? register - 4 : register, high };
+	}
+
+	private immediate(): I64 {
+		const { immediateLow, immediateHigh } = this.decoded;
+		return i64.const((BigInt(immediateHigh | 0) << 32n) | BigInt(immediateLow >>> 0));
+	}
+
+	immediatePair(): I64 {
+		return this.immediate();
+	}
+
+	read(operand: Operand): I64 {
+		const { form, bits } = operand;
+		switch (form.kind) {
+			case "constant":
+				return i64.const(form.value);
+			case "immediate":
+				return truncate(this.immediate(), form.signed ? this.operandSize : bits);
+			case "relative":
+				return this.immediate();
+			case "segment":
+			case "control":
+			case "debug":
+				return i64.const(this.decoded.register);
+			default:
+				break;
+		}
+		if (operand.memory) {
+			if (form.access === "rw") return this.f.let(loadBits(bits, this.modifiable(operand), 0));
+			return this.load(bits, this.virtualAddress(operand));
+		}
+		if (form.file !== "gpr") throw new NotTranslatable("integer operand of a vector register");
+		const { register, high } = this.registerOf(operand);
+		const value = this.readGpr(register);
+		return this.f.let(truncate(high ? i64.shr_u(value, i64.const(8)) : value, bits));
+	}
+
+	readSigned(operand: Operand): I64 {
+		const { form } = operand;
+		if (form.kind === "immediate") {
+			return form.signed || form.size === "z" ? this.immediate() : signExtend(this.immediate(), operand.bits);
+		}
+		if (form.kind === "relative") return this.immediate();
+		return this.f.let(signExtend(this.read(operand), operand.bits));
+	}
+
+	private modifiable(operand: Operand): I32 {
+		const known = this.modified.get(operand.index);
+		if (known !== undefined) return known;
+		const linear = this.translated(layout.TLB_WRITE, this.f.let(this.virtualAddress(operand)), operand.bits / 8);
+		this.modified.set(operand.index, linear);
+		return linear;
+	}
+
+	write(operand: Operand, value: I64): void {
+		const { bits } = operand;
+		if (operand.memory) {
+			const linear = this.modified.get(operand.index);
+			if (linear === undefined) this.store(bits, this.virtualAddress(operand), value);
+			else storeBits(this.f, bits, linear, value, 0);
+			return;
+		}
+		if (operand.form.file !== "gpr") throw new NotTranslatable("integer operand of a vector register");
+		const { register, high } = this.registerOf(operand);
+		if (!high) {
+			this.setGpr(register, value, bits);
+			return;
+		}
+		const kept = i64.and(this.readGpr(register), i64.const(~0xff00));
+		this.writeGpr(register, i64.or(kept, i64.shl(i64.and(value, i64.const(0xff)), i64.const(8))));
+	}
+
+	readVector(operand: Operand, aligned = false): V128 {
+		const { f } = this;
+		if (operand.form.file === "mmx" && !operand.memory) throw new NotTranslatable("MMX");
+		if (!operand.memory) {
+			if (operand.form.file !== "xmm") throw new NotTranslatable("vector operand of a general register");
+			return f.let(this.xmm(this.registerOf(operand).register));
+		}
+		const address = f.let(this.virtualAddress(operand));
+		if (aligned) this.requireAlignment(address);
+		const linear = this.translated(layout.TLB_READ, address, operand.bits / 8);
+		if (operand.bits === 128) return f.let(v128.load(linear));
+		return f.let(operand.bits === 64 ? v128.load64_zero(linear) : v128.load32_zero(linear));
+	}
+
+	private requireAlignment(address: I64): void {
+		this.f.brIf(this.redo, i32.and(i32.wrap(address), i32.const(15)));
+	}
+
+	writeVector(operand: Operand, value: V128, aligned = false): void {
+		const { f } = this;
+		if (!operand.memory) {
+			if (operand.form.file !== "xmm") throw new NotTranslatable("MMX");
+			this.setXmm(this.registerOf(operand).register, value);
+			return;
+		}
+		const address = f.let(this.virtualAddress(operand));
+		if (aligned) this.requireAlignment(address);
+		if (operand.bits === 128) this.storeVector(address, value);
+		else this.store(operand.bits, address, i64x2.extract(f.let(value), 0));
+	}
+
+	// ---- addresses and memory ----
+
+	private slot(slot: number): I64 | undefined {
+		if (slot === layout.SLOT_ZERO) return undefined;
+		if (slot === layout.SLOT_PAGE) return this.locals.page;
+		return slot < GPR_COUNT ? this.readGpr(slot) : this.state64(slot * 8);
+	}
+
+	effectiveAddress(operand: Operand): I64 {
+		const { decoded } = this;
+		if (operand.form.kind === "moffs") return truncate(this.immediate(), decoded.addressSize);
+		const ripRelative = decoded.base === layout.SLOT_PAGE;
+		const displacement = ripRelative ? (decoded.displacement + this.offset + decoded.length) | 0 : decoded.displacement;
+		const index = this.slot(decoded.index);
+		const base = this.slot(decoded.base);
+		let sum: I64 = i64.const(displacement);
+		if (base !== undefined) sum = i64.add(base, sum);
+		if (index !== undefined) sum = i64.add(i64.shl(index, i64.const(decoded.scale)), sum);
+		return truncate(sum, decoded.addressSize);
+	}
+
+	virtualAddress(operand: Operand): I64 {
+		return this.segmented(this.effectiveAddress(operand), "operand");
+	}
+
+	segmented(address: I64, segment: number | "operand"): I64 {
+		const slot = segment === "operand" ? this.decoded.segment : layout.SLOT_ES_BASE + segment;
+		if (slot === layout.SLOT_ZERO || (this.longMode && slot < layout.SLOT_FS_BASE)) return address;
+		const sum = i64.add(address, this.state64(slot * 8));
+		return this.longMode ? sum : truncate(sum, 32);
+	}
+
+	private translated(tag: typeof layout.TLB_READ | typeof layout.TLB_WRITE, address: I64, bytes: number): I32 {
+		const { f } = this;
+		const entry = f.let(tlbEntry(this.locals.tlb, address));
+		f.brIf(this.redo, i32.eqz(tlbHit(entry, tag, address, bytes)));
+		return f.let(tlbLinear(entry, address));
+	}
+
+	load(bits: number, address: I64): I64 {
+		return this.f.let(loadBits(bits, this.translated(layout.TLB_READ, this.f.let(address), bits / 8), 0));
+	}
+
+	store(bits: number, address: I64, value: I64): void {
+		const bound = this.f.let(value);
+		const linear = this.translated(layout.TLB_WRITE, this.f.let(address), bits / 8);
+		storeBits(this.f, bits, linear, bound, 0);
+	}
+
+	loadVector(address: I64): V128 {
+		return this.f.let(v128.load(this.translated(layout.TLB_READ, this.f.let(address), 16)));
+	}
+
+	storeVector(address: I64, value: V128): void {
+		const bound = this.f.let(value);
+		this.f.storeV128(this.translated(layout.TLB_WRITE, this.f.let(address), 16), bound);
+	}
+
+	checkWrite(bits: number, address: I64): void {
+		this.translated(layout.TLB_WRITE, this.f.let(address), bits / 8);
+	}
+
+	linear(): I32 {
+		throw new NotTranslatable("bulk access");
+	}
+	memoryBlock(): I32 {
+		throw new NotTranslatable("block access");
+	}
+	commitBlock(): void {
+		throw new NotTranslatable("block access");
+	}
+
+	// ---- context block ----
+
+	state8(offset: number): I32 {
+		return i32.load8_u(STATE, offset);
+	}
+	state16(offset: number): I32 {
+		return i32.load16_u(STATE, offset);
+	}
+	state32(offset: number): I32 {
+		return i32.load(STATE, offset);
+	}
+	state64(offset: number): I64 {
+		return i64.load(STATE, offset);
+	}
+	setState8(offset: number, value: I32): void {
+		this.f.store8(STATE, value, offset);
+	}
+	setState16(offset: number, value: I32): void {
+		this.f.store16(STATE, value, offset);
+	}
+	setState32(offset: number, value: I32): void {
+		this.f.store32(STATE, value, offset);
+	}
+	setState64(offset: number, value: I64): void {
+		this.f.store64(STATE, value, offset);
+	}
+
+	// ---- flags ----
+
+	/** Knowledge gained inside a conditional part holds only there, and spoils what was known before. */
+	private know(kind: number): void {
+		this.knowledge.kind = this.f.nesting === this.depth ? kind : undefined;
+	}
+
+	private touchFlags(): void {
+		this.use.flags = true;
+		this.use.flagsWritten = true;
+	}
+
+	deferFlags(operation: lazy.FlagOperation, bits: number, left: I64, right: I64): boolean {
+		const { f, locals } = this;
+		this.touchFlags();
+		const kind = lazy.flagKind(operation, bits);
+		if (lazy.isStep(kind)) {
+			const before = this.knowledge.kind;
+			if (before === undefined) {
+				// Where the state before is itself an INC's or DEC's, CF is still the one from before that.
+				const step = f.let(lazy.isStepExpression(locals.kind));
+				f.set(locals.oldFirst, select(step, locals.oldFirst, locals.first));
+				f.set(locals.oldSecond, select(step, locals.oldSecond, locals.second));
+				f.set(locals.oldKind, select(step, locals.oldKind, locals.kind));
+			} else if (!lazy.isStep(before)) {
+				f.set(locals.oldKind, i32.const(before));
+				f.set(locals.oldFirst, locals.first);
+				f.set(locals.oldSecond, locals.second);
+			}
+		}
+		f.set(locals.kind, i32.const(kind));
+		f.set(locals.first, left);
+		f.set(locals.second, right);
+		this.know(kind);
+		return true;
+	}
+
+	knownCondition(code: number): I32 | undefined {
+		const { kind } = this.knowledge;
+		if (kind === undefined || kind === lazy.WORDS) return undefined;
+		this.use.flags = true;
+		const { first, second } = this.locals;
+		const positive = lazy.directCondition(kind, code >> 1, first, second);
+		if (positive === undefined) return undefined;
+		return (code & 1) !== 0 ? i32.eqz(positive) : positive;
+	}
+
+	/** Turns the flags into their words. */
+	private words(): void {
+		const { f, locals } = this;
+		this.use.flags = true;
+		if (this.knowledge.kind === lazy.WORDS) return;
+		const turn = (): void => {
+			f.call(
+				this.materialise,
+				locals.kind,
+				locals.first,
+				locals.second,
+				locals.oldKind,
+				locals.oldFirst,
+				locals.oldSecond,
+			);
+			f.set(locals.first, i64.load(STATE, layout.FLAG_RESULT));
+			f.set(locals.second, i64.load(STATE, layout.FLAG_CARRY));
+			f.set(locals.kind, i32.const(lazy.WORDS));
+		};
+		this.use.flagsWritten = true;
+		f.if(locals.kind, turn);
+		this.know(lazy.WORDS);
+	}
+
+	flagResult(): I64 {
+		this.words();
+		return this.locals.first;
+	}
+	flagCarry(): I64 {
+		this.words();
+		return this.locals.second;
+	}
+	setFlags(result: I64, carry: I64): void {
+		const { f, locals } = this;
+		this.touchFlags();
+		// Both are computed before either is set: they may come from the old ones.
+		const bound = f.let(carry);
+		f.set(locals.first, result);
+		f.set(locals.second, bound);
+		f.set(locals.kind, i32.const(lazy.WORDS));
+		this.know(lazy.WORDS);
+	}
+	setFlagResult(result: I64): void {
+		this.words();
+		this.touchFlags();
+		this.f.set(this.locals.first, result);
+	}
+	setFlagCarry(carry: I64): void {
+		this.words();
+		this.touchFlags();
+		this.f.set(this.locals.second, carry);
+	}
+
+	// ---- control ----
+
+	rip(): I64 {
+		return i64.add(this.locals.page, i64.const(this.offset));
+	}
+	nextRip(): I64 {
+		const next = i64.add(this.locals.page, i64.const(this.offset + this.decoded.length));
+		return this.longMode ? next : truncate(next, 32);
+	}
+
+	jump(target: I64): void {
+		this.transfer = { target: this.f.let(target), condition: undefined };
+	}
+
+	branch(_offset: Operand, condition?: I32): void {
+		const { decoded } = this;
+		const distance = (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
+		this.transfer = { target: this.offset + decoded.length + distance, condition };
+	}
+
+	endBlock(): void {
+		this.transfer = { target: this.offset + this.decoded.length, condition: undefined };
+	}
+
+	raise(): void {
+		this.f.br(this.redo);
+	}
+	raiseVector(): void {
+		this.f.br(this.redo);
+	}
+	faulted(): void {
+		this.f.br(this.redo);
+	}
+
+	/** A service in a conditional part is a slow path: the interpreter takes it. */
+	service(): I32 {
+		if (this.f.nesting === this.depth) throw new NotTranslatable("service");
+		this.f.br(this.redo);
+		return i32.const(0);
+	}
+	exit(): void {
+		if (this.f.nesting === this.depth) throw new NotTranslatable("exit");
+		this.f.br(this.redo);
+	}
+	again(): void {
+		throw new NotTranslatable("repeated instruction");
+	}
+	transferred(): void {
+		throw new NotTranslatable("transfer");
+	}
+}

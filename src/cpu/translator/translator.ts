@@ -1,0 +1,120 @@
+/**
+ * Decides what is translated: blocks that branches have led to often enough are queued by the interpreter, made into regions between two stretches of
+ * guest code, several in a module, and entered in the table; their first record then says so.
+ */
+import type { CodeCache, CodePage } from "../code-cache.ts";
+import * as record from "../interpreter/record.ts";
+import type { Memory } from "../memory.ts";
+import { emitRegions, type RegionSource } from "./emit.ts";
+import { findRegion } from "./region.ts";
+
+export interface TranslatorStatistics {
+	/** Regions made, modules they came in, bytes of WebAssembly, blocks and instructions in them, milliseconds spent. */
+	regions: number;
+	modules: number;
+	codeBytes: number;
+	blocks: number;
+	instructions: number;
+	milliseconds: number;
+	/** Regions that can be entered now. */
+	live: number;
+}
+
+interface Candidate {
+	readonly page: CodePage;
+	readonly offset: number;
+	readonly longMode: boolean;
+}
+
+/** Regions in one module, and in one turn between two stretches of guest code. */
+const BATCH = 24;
+const MOST_REGIONS = 0x7ff0;
+
+export class Translator {
+	readonly statistics: TranslatorStatistics = {
+		regions: 0,
+		modules: 0,
+		codeBytes: 0,
+		blocks: 0,
+		instructions: 0,
+		milliseconds: 0,
+		live: 0,
+	};
+	private readonly queue: Candidate[] = [];
+	private readonly free: number[] = [];
+	private next = 0;
+
+	constructor(
+		private readonly memory: Memory,
+		private readonly code: CodeCache,
+		private readonly table: WebAssembly.Table,
+		private readonly imports: WebAssembly.Imports,
+		private readonly memoryPages: number,
+	) {
+		code.onInvalidate = (page) => this.release(page);
+	}
+
+	/** The interpreter says that branches lead often to the instruction at RIP. */
+	becameHot(): void {
+		const place = this.code.placeOfRip();
+		if (place !== undefined) this.queue.push(place);
+	}
+
+	/** Translates what is waiting. */
+	work(): void {
+		while (this.queue.length > 0) this.translate(this.queue.splice(0, BATCH));
+	}
+
+	private translate(candidates: readonly Candidate[]): void {
+		const { memory, statistics } = this;
+		const started = performance.now();
+		const sources: (RegionSource & { readonly candidate: Candidate })[] = [];
+		for (const candidate of candidates) {
+			const { page, offset, longMode } = candidate;
+			const at = this.code.recordAt(page, offset);
+			if (at === 0 || memory.u16(at) < record.KIND_FIRST || memory.u16(at) >= record.KIND_REGION) continue;
+			const region = findRegion(memory.bytes, memory.frame(page.mfn), offset, longMode);
+			if (region === undefined) continue;
+			sources.push({ region, longMode, candidate, recordOf: (where) => this.code.recordAt(page, where) });
+			statistics.blocks += region.blocks.length;
+			statistics.instructions += region.instructions;
+		}
+		if (sources.length > 0) {
+			const bytes = emitRegions(sources, this.memoryPages);
+			const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
+			for (const [index, { candidate }] of sources.entries()) {
+				this.install(candidate, instance.exports[String(index)]);
+			}
+			statistics.modules++;
+			statistics.codeBytes += bytes.length;
+		}
+		statistics.milliseconds += performance.now() - started;
+	}
+
+	private install(candidate: Candidate, region: unknown): void {
+		const { memory, statistics } = this;
+		const { page, offset } = candidate;
+		const at = this.code.recordAt(page, offset);
+		const kind = at === 0 ? 0 : memory.u16(at);
+		if (kind < record.KIND_FIRST || kind >= record.KIND_REGION) return;
+		const number = this.free.pop() ?? (this.next < MOST_REGIONS ? this.next++ : undefined);
+		if (number === undefined) return;
+		const place = record.KIND_REGION + number;
+		if (this.table.length <= place) this.table.grow(place + 1024 - this.table.length);
+		this.table.set(place, region);
+		memory.setU16(at + record.ORIGINAL, kind);
+		memory.setU16(at, place);
+		page.regions.push(number);
+		statistics.regions++;
+		statistics.live++;
+	}
+
+	private release(page: CodePage): void {
+		for (const number of page.regions) {
+			this.table.set(record.KIND_REGION + number, null);
+			this.free.push(number);
+			this.statistics.live--;
+		}
+		page.regions = [];
+	}
+}
