@@ -2,8 +2,9 @@
  * The library: a machine on which domains are created, watched and ended. It puts the layers together - processor, hypervisor,
  * domain builder, console - and knows the platform only as an interface.
  */
-import type { ProcessorStatistics } from "../cpu/engine.ts";
+import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
+import type { StoreClient } from "../store/client.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
@@ -16,6 +17,8 @@ export interface HostOptions {
 	readonly memory: number;
 	/** Where the guests' time comes from: "real" follows the host, "deterministic" counts executed instructions. */
 	readonly clock?: "real" | "deterministic";
+	/** How instructions are executed: the interpreter alone, or with the translator for hot code (the default). */
+	readonly processor?: EngineOptions;
 	/** What to trace: bits of TraceCategory. */
 	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
 }
@@ -81,6 +84,8 @@ class ConsoleEvents {
 /** A domain that runs, or has run. */
 export class GuestDomain {
 	readonly console: GuestConsole;
+	/** Its part of xenstore, with the rights of domain 0; relative paths are below /local/domain/ID. */
+	readonly store: StoreClient;
 	/** Resolved when it has shut down; never rejected. */
 	readonly ended: Promise<DomainEnd>;
 	private end!: (end: DomainEnd) => void;
@@ -99,12 +104,14 @@ export class GuestDomain {
 			onInputTaken: (listener) => events.inputTaken.add(listener),
 			onOutput: (listener) => events.output.add(listener),
 		};
+		this.store = built.store;
 		this.ended = new Promise((resolve) => {
 			this.end = resolve;
 		});
 		domain.onShutdown = (reason) => {
 			const names = Object.keys(ShutdownReason) as (keyof typeof ShutdownReason)[];
 			const name = names.find((candidate) => ShutdownReason[candidate] === reason) ?? "crash";
+			built.handleShutdown();
 			this.finish({ reason: name, crashReason: domain.crashReason, crash: domain.crashReport });
 		};
 	}
@@ -131,7 +138,7 @@ export class GuestDomain {
 }
 
 export class Host {
-	private readonly machine: Machine;
+	protected readonly machine: Machine;
 	private readonly started: number;
 	private readonly cpuAtStart: number | undefined;
 	private loop: Promise<void> | undefined;
@@ -150,7 +157,12 @@ export class Host {
 	) {
 		this.started = platform.milliseconds();
 		this.cpuAtStart = platform.cpuSeconds();
-		this.machine = createMachine(Math.floor(options.memory / PAGE_SIZE), options.clock ?? "real", platform);
+		this.machine = createMachine(
+			Math.floor(options.memory / PAGE_SIZE),
+			options.clock ?? "real",
+			platform,
+			options.processor,
+		);
 		if (options.trace !== undefined) {
 			this.hypervisor.trace.categories = options.trace.categories;
 			this.hypervisor.trace.sink = options.trace.sink;
@@ -185,6 +197,11 @@ export class Host {
 		prepare?.(guest);
 		this.start();
 		return guest;
+	}
+
+	/** All of xenstore, with the rights of domain 0. */
+	get store(): StoreClient {
+		return this.machine.store;
 	}
 
 	statistics(): Statistics {

@@ -3,11 +3,16 @@
  * first vCPU. The only place that knows all of them.
  */
 import { attachConsole } from "../backends/console/console.ts";
-import { createProcessor } from "../cpu/engine.ts";
+import { createProcessor, type EngineOptions } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import { Memory } from "../cpu/memory.ts";
 import { Gpr, Segment } from "../cpu/registers.ts";
-import { RESERVED_CONSOLE } from "../xen/abi/grant-table.ts";
+import { StoreClient } from "../store/client.ts";
+import { removeDomainNodes, writeDomainNodes, writeInitialNodes } from "../store/domain-nodes.ts";
+import { connectGuest } from "../store/guest-link.ts";
+import { homePath } from "../store/path.ts";
+import { StoreServer } from "../store/server.ts";
+import { RESERVED_CONSOLE, RESERVED_XENSTORE } from "../xen/abi/grant-table.ts";
 import {
 	type BuiltDomain,
 	buildDomain,
@@ -32,6 +37,9 @@ import type { Platform } from "./platform.ts";
 export interface Machine {
 	readonly hypervisor: Hypervisor;
 	readonly service: ServiceDomain;
+	/** xenstored, and access to all of it. */
+	readonly storeServer: StoreServer;
+	readonly store: StoreClient;
 }
 
 export interface GuestRequest {
@@ -54,12 +62,16 @@ export interface GuestRequest {
 /** A guest that is ready to run. */
 export interface BuiltGuest {
 	readonly domain: Domain;
+	/** The store; relative paths are below the domain's home. */
+	readonly store: StoreClient;
 	/** Input for its console. */
 	write(data: Uint8Array): void;
 	/** Bytes of it that wait. */
 	pendingInput(): number;
 	/** Hands on what the guest has written and nobody has fetched yet. */
 	flush(): void;
+	/** To be called when the domain has shut down: tells those who watch for it. */
+	handleShutdown(): void;
 	/** Takes the domain off the machine and frees what it had. */
 	destroy(): void;
 }
@@ -74,16 +86,31 @@ export function machineOverhead(guestBytes: number): number {
 	return Math.ceil(guestBytes / 512) + 8 * 2 ** 20;
 }
 
-export function createMachine(frames: number, clock: "real" | "deterministic", platform: Platform): Machine {
+export function createMachine(
+	frames: number,
+	clock: "real" | "deterministic",
+	platform: Platform,
+	processor: EngineOptions = {},
+): Machine {
 	const hypervisor = createHypervisor({
 		memory: new Memory(frames),
-		createProcessor: (memory, environment) =>
-			createProcessor(memory, environment, { tier: process.env["PV_TIER"] === "interpreter" ? "interpreter" : "both" }),
+		createProcessor: (memory, environment) => createProcessor(memory, environment, processor),
 		createClock: (processor) =>
 			clock === "real" ? new RealClock(() => platform.milliseconds()) : new DeterministicClock(processor),
 		scheduler: { hostMilliseconds: () => platform.milliseconds() },
 	});
-	return { hypervisor, service: new ServiceDomain(hypervisor) };
+	const service = new ServiceDomain(hypervisor);
+	const storeServer = new StoreServer({
+		domainExists: (domid) => hypervisor.domains.has(domid),
+		connect: (server, domid, port) => {
+			const domain = hypervisor.domains.get(domid);
+			return domain === undefined ? undefined : connectGuest(server, service, domain, port);
+		},
+		log: (text) => hypervisor.log.write(`xenstore: ${text}`),
+	});
+	const store = new StoreClient(storeServer);
+	writeInitialNodes(store);
+	return { hypervisor, service, storeServer, store };
 }
 
 /**
@@ -92,21 +119,35 @@ export function createMachine(frames: number, clock: "real" | "deterministic", p
  */
 export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest {
 	const image = openKernel(request.kernel, request.kernelName);
-	const { hypervisor } = machine;
+	const { hypervisor, storeServer } = machine;
 	const domain = hypervisor.createDomain(request.name);
 	domain.symbolAt = lazySymbols(request);
+	setUuid(domain);
 	let closeConsole: () => void = () => {};
 	const destroy = (): void => {
 		closeConsole();
+		storeServer.release(domain.id);
+		removeDomainNodes(machine.store, domain.id);
 		removeDomain(domain);
 	};
 	try {
-		const consolePort = populate(domain, image, request);
+		const { consolePort, storePort } = populate(machine, domain, image, request);
+		if (storeServer.introduce(domain.id, storePort) !== undefined) {
+			throw new Error("the store of a new domain cannot be attached");
+		}
 		const backend = attachConsole(machine.service, domain, consolePort, request);
 		if (backend === undefined) throw new Error("the console of a new domain cannot be attached");
 		closeConsole = () => backend.close();
 		const write = (data: Uint8Array): void => backend.write(data);
-		return { domain, write, pendingInput: () => backend.pendingInput, flush: () => backend.handleEvent(), destroy };
+		return {
+			domain,
+			store: new StoreClient(storeServer, homePath(domain.id)),
+			write,
+			pendingInput: () => backend.pendingInput,
+			flush: () => backend.handleEvent(),
+			handleShutdown: () => storeServer.domainShutDown(domain.id),
+			destroy,
+		};
 	} catch (error) {
 		destroy();
 		throw error;
@@ -136,8 +177,14 @@ function lazySymbols(request: GuestRequest): (address: number) => string | undef
 	};
 }
 
-/** Gives a new domain its frames, tables, event channels and vCPUs. @returns the port of its console. */
-function populate(domain: Domain, image: KernelImage, request: GuestRequest): number {
+/** The guest's ends of its two channels to domain 0. */
+interface GuestPorts {
+	readonly storePort: number;
+	readonly consolePort: number;
+}
+
+/** Gives a new domain its frames, tables, event channels, vCPUs and nodes in the store. */
+function populate(machine: Machine, domain: Domain, image: KernelImage, request: GuestRequest): GuestPorts {
 	const { frames, memory, scheduler } = domain.hypervisor;
 	const pages = Math.floor(request.memory / PAGE_SIZE);
 	const sharedInfoMfn = frames.allocateShared(domain.id);
@@ -146,6 +193,7 @@ function populate(domain: Domain, image: KernelImage, request: GuestRequest): nu
 	domain.maximumPages = pages;
 	domain.events = new EventChannels(domain);
 	domain.grants = new GrantTable(domain);
+	const storePort = domain.events.allocateUnbound(SERVICE_DOMAIN);
 	const consolePort = domain.events.allocateUnbound(SERVICE_DOMAIN);
 	const built = buildDomain(
 		{
@@ -159,11 +207,11 @@ function populate(domain: Domain, image: KernelImage, request: GuestRequest): nu
 			commandLine: request.commandLine,
 			pages,
 			sharedInfoMfn,
-			// There is no xenstore yet, and a guest that is told of one waits for its answers.
-			storePort: 0,
+			storePort,
 			consolePort,
 		},
 	);
+	domain.grants.seed(RESERVED_XENSTORE, SERVICE_DOMAIN, built.store.mfn);
 	domain.grants.seed(RESERVED_CONSOLE, SERVICE_DOMAIN, built.console.mfn);
 	for (let index = 0; index < request.vcpus; index++) {
 		if (domain.addVcpu() === undefined) throw new RangeError(`the machine has no room for ${request.vcpus} vCPUs`);
@@ -174,7 +222,50 @@ function populate(domain: Domain, image: KernelImage, request: GuestRequest): nu
 	const vcpu = domain.vcpus[0] as Vcpu;
 	enterKernel(vcpu, built);
 	scheduler.bringUp(vcpu);
-	return consolePort;
+	describe(machine, domain, built, request, { storePort, consolePort });
+	return { storePort, consolePort };
+}
+
+/** Writes into the store what guest and tools look for there. */
+function describe(
+	machine: Machine,
+	domain: Domain,
+	built: BuiltDomain,
+	request: GuestRequest,
+	ports: GuestPorts,
+): void {
+	const { clock } = domain.hypervisor;
+	const memory = (domain.maximumPages * PAGE_SIZE) / 1024;
+	writeDomainNodes(machine.store, {
+		domid: domain.id,
+		name: domain.name,
+		uuid: formatUuid(domain.handle),
+		memory,
+		maximumMemory: memory,
+		vcpus: request.vcpus,
+		...ports,
+		storeFrame: built.store.mfn,
+		consoleFrame: built.console.mfn,
+		kernel: request.kernelName,
+		ramdisk: request.ramdisk && request.ramdiskName,
+		commandLine: request.commandLine,
+		startTime: (clock.wallClockBase + clock.now()) / 1e9,
+	});
+}
+
+/** A new domain's UUID: random, but as repeatable as all else where time is. */
+function setUuid(domain: Domain): void {
+	const { handle, hypervisor, id } = domain;
+	if (hypervisor.clock.deterministic) handle.set([id >>> 8, id & 0xff], 14);
+	else crypto.getRandomValues(handle);
+	// Version 4, the variant of RFC 4122.
+	handle[6] = ((handle[6] as number) & 0x0f) | 0x40;
+	handle[8] = ((handle[8] as number) & 0x3f) | 0x80;
+}
+
+function formatUuid(handle: Uint8Array): string {
+	const digits = [...handle].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+	return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 /** vCPU 0 at the kernel's first instruction. */
