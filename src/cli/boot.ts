@@ -22,6 +22,7 @@ const MOST_VCPUS = 64;
 const LEAST_MEMORY = 16 * MIB;
 const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 const CLOCKS = ["real", "deterministic"] as const;
+const TIERS = ["interpreter", "both"] as const;
 
 /** The hypervisor's log is a trace too, for those who look on. */
 const LOG_TRACE = "log";
@@ -50,6 +51,12 @@ const args: ArgsDef = {
 		valueHint: "real|deterministic",
 		default: "real",
 	},
+	tier: {
+		type: "string",
+		description: "How to execute: the interpreter alone, or both it and the translator for hot code",
+		valueHint: "interpreter|both",
+		default: "both",
+	},
 	stats: { type: "string", description: "Write statistics to FILE as JSON", valueHint: "FILE" },
 	trace: {
 		type: "string",
@@ -73,6 +80,7 @@ interface BootOptions {
 	readonly memory: number;
 	readonly vcpus: number;
 	readonly clock: (typeof CLOCKS)[number];
+	readonly tier: (typeof TIERS)[number];
 	readonly stats: string | undefined;
 	/** Bits of TraceCategory. */
 	readonly trace: number;
@@ -128,6 +136,7 @@ function checkOptions(values: Values): BootOptions {
 		memory,
 		vcpus: parseCount("vcpus", text("vcpus") ?? "1", 1, MOST_VCPUS),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
+		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
 		stats: text("stats"),
 		...trace,
 		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
@@ -153,6 +162,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 	const host = new Host({
 		memory: options.memory + machineOverhead(options.memory),
 		clock: options.clock,
+		processor: { tier: options.tier },
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});
 	if (options.log) host.onLog((line) => process.stderr.write(`(XEN) ${line}\n`));

@@ -1,24 +1,22 @@
 /**
- * Decoded instructions, kept per frame and mode. A frame with code has a code index: for each byte offset the number of the record
- * decoded there, then the base of the records that it counts. Frames with code are never written through the TLB's fast path;
+ * Decoded instructions, kept per frame and mode. A frame with code has a code index: for each byte offset the linear address of the record
+ * decoded there, or 0. Frames with code are never written through the TLB's fast path;
  * {@link CodeCache.drop} is called before their bytes change.
  *
- *   arena:  | bank 0 (records) | bank 1 | ...  ->        <- ... | code index | code index |
+ *   arena:  | records | ...  ->        <- ... | code index | code index |
  */
 import { decode, newDecoded } from "./decode/decoder.ts";
-import { CODE_INDEX_BASE } from "./interpreter/module.ts";
 import * as record from "./interpreter/record.ts";
 import type { Variants } from "./interpreter/variants.ts";
 import * as layout from "./layout.ts";
 import type { Memory } from "./memory.ts";
 import { Access, Vector } from "./processor.ts";
 
-const BANK_SIZE = 65536 * record.RECORD_SIZE;
-const CODE_INDEX_SIZE = CODE_INDEX_BASE + 64;
+const CODE_INDEX_SIZE = layout.PAGE_SIZE * 4;
 /** Longest run of records in one block. */
 const BLOCK_LIMIT = 64;
 /** Room for a block: a crossing takes two records, and the last names where to go on. */
-const BLOCK_ROOM = BLOCK_LIMIT + 3;
+const BLOCK_ROOM = (BLOCK_LIMIT + 3) * record.RECORD_SIZE;
 
 export interface CodePage {
 	readonly mfn: number;
@@ -26,7 +24,6 @@ export interface CodePage {
 	readonly index: number;
 	/** Records decoded from this frame: start and end addresses, in turn. */
 	ranges: number[];
-	bank: number;
 	/** Numbers of the translated regions that begin here. */
 	regions: number[];
 }
@@ -45,8 +42,8 @@ export class CodeCache {
 	private readonly pages: [Map<number, CodePage>, Map<number, CodePage>] = [new Map(), new Map()];
 	/** Frames in which an instruction ends, to those in which it began. */
 	private readonly crossers = new Map<number, Set<number>>();
-	private bank = layout.CODE_ARENA;
-	private bankUsed = 1;
+	/** Where the next record goes, and the lowest code index. */
+	private top = layout.CODE_ARENA;
 	private indexTop = layout.CODE_ARENA_END;
 	mmu!: CodeTranslator;
 	/** Called when the records of a page become look-ups. */
@@ -68,7 +65,7 @@ export class CodeCache {
 		const linear = this.mmu.translate(low, high, Access.execute, space);
 		if (linear === 0) return 0;
 		const mfn = memory.frameAt(linear);
-		if (this.bankUsed + BLOCK_ROOM > 65536 && this.bank + 2 * BANK_SIZE > this.indexTop - CODE_INDEX_SIZE) this.reset();
+		if (this.top + BLOCK_ROOM > this.indexTop - CODE_INDEX_SIZE) this.reset();
 		const page = this.pageFor(mfn, longMode);
 		const entry =
 			layout.TLB + space * layout.TLB_SIZE + ((low >>> 12) & (layout.TLB_ENTRIES - 1)) * layout.TLB_ENTRY_SIZE;
@@ -76,15 +73,13 @@ export class CodeCache {
 		memory.setU32(entry + layout.TLB_EXECUTE + 4, high);
 		memory.setU32(entry + layout.TLB_CODE, page.index);
 		const offset = low & (layout.PAGE_SIZE - 1);
-		const number = memory.u16(page.index + offset * 2);
-		if (number !== 0) return page.bank + number * record.RECORD_SIZE;
-		return this.decodeBlock(page, offset, low, high, space, longMode);
+		const known = memory.u32(page.index + offset * 4);
+		return known !== 0 ? known : this.decodeBlock(page, offset, low, high, space, longMode);
 	}
 
 	/** Record of the instruction at an offset of a page, or 0. */
 	recordAt(page: CodePage, offset: number): number {
-		const number = this.memory.u16(page.index + offset * 2);
-		return number === 0 ? 0 : page.bank + number * record.RECORD_SIZE;
+		return this.memory.u32(page.index + offset * 4);
 	}
 
 	/** Page, offset and mode of the instruction at RIP, if its page's code index is known to the TLB. */
@@ -107,22 +102,21 @@ export class CodeCache {
 		longMode: boolean,
 	): number {
 		const { memory, decoded } = this;
-		this.reserve(page);
 		this.markCode(page.mfn);
 		const frame = memory.frame(page.mfn);
-		const first = this.bank + this.bankUsed * record.RECORD_SIZE;
+		const first = this.top;
 		let at = first;
 		let offset = start;
 		const finish = (): number => {
-			this.bankUsed = (at - this.bank) / record.RECORD_SIZE;
+			this.top = at;
 			page.ranges.push(first, at);
 			return first;
 		};
 		for (let count = 0; count < BLOCK_LIMIT; count++) {
-			const known = offset < layout.PAGE_SIZE ? memory.u16(page.index + offset * 2) : 0;
+			const known = offset < layout.PAGE_SIZE ? memory.u32(page.index + offset * 4) : 0;
 			if (offset >= layout.PAGE_SIZE || known !== 0) {
 				record.writeLookup(memory, at, offset);
-				memory.setU32(at + record.LINK, known === 0 ? 0 : page.bank + known * record.RECORD_SIZE);
+				memory.setU32(at + record.LINK, known);
 				at += record.RECORD_SIZE;
 				return finish();
 			}
@@ -145,7 +139,7 @@ export class CodeCache {
 				memory.setU32(at + record.IMMEDIATE, nextFrame);
 				at += record.RECORD_SIZE;
 			}
-			memory.setU16(page.index + offset * 2, (instruction - page.bank) / record.RECORD_SIZE);
+			memory.setU32(page.index + offset * 4, instruction);
 			const { form } = decoded;
 			if (form === undefined) {
 				record.writeLookup(memory, at, offset);
@@ -208,32 +202,14 @@ export class CodeCache {
 		const pages = this.pages[longMode ? 0 : 1];
 		let page = pages.get(mfn);
 		if (page === undefined) {
-			if (this.indexTop - CODE_INDEX_SIZE < this.bank + BANK_SIZE) this.reset();
 			this.indexTop -= CODE_INDEX_SIZE;
 			const index = this.indexTop;
 			this.memory.fill(index, CODE_INDEX_SIZE, 0);
-			this.memory.setU32(index + CODE_INDEX_BASE, this.bank);
-			page = { mfn, index, ranges: [], bank: this.bank, regions: [] };
+			page = { mfn, index, ranges: [], regions: [] };
 			this.byIndex.set(index, { page, longMode });
 			pages.set(mfn, page);
 		}
 		return page;
-	}
-
-	/** Makes room for a block of the page's records in its bank, moving the page to a new bank where its own is full. */
-	private reserve(page: CodePage): void {
-		if (this.bankUsed + BLOCK_ROOM > 65536) {
-			if (this.bank + 2 * BANK_SIZE > this.indexTop) {
-				throw new RangeError("decoded instructions fill their arena");
-			}
-			this.bank += BANK_SIZE;
-			this.bankUsed = 1;
-		}
-		if (page.bank !== this.bank) {
-			this.invalidate(page);
-			page.bank = this.bank;
-			this.memory.setU32(page.index + CODE_INDEX_BASE, this.bank);
-		}
 	}
 
 	/** Forgets what was decoded from a frame; to be called before its bytes change. */
@@ -265,7 +241,7 @@ export class CodeCache {
 			}
 		}
 		page.ranges = [];
-		memory.fill(page.index, CODE_INDEX_BASE, 0);
+		memory.fill(page.index, CODE_INDEX_SIZE, 0);
 	}
 
 	/** Forgets everything: the arena is full. Called only between blocks. */
@@ -283,8 +259,7 @@ export class CodeCache {
 			memory.setU8(layout.FRAME_FLAGS + mfn, memory.u8(layout.FRAME_FLAGS + mfn) & ~layout.FRAME_HAS_CODE);
 		}
 		this.crossers.clear();
-		this.bank = layout.CODE_ARENA;
-		this.bankUsed = 1;
+		this.top = layout.CODE_ARENA;
 		this.indexTop = layout.CODE_ARENA_END;
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.mmu.flushSpace(space);
 	}

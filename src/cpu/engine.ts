@@ -36,9 +36,16 @@ export interface ProcessorStatistics {
 	translator: TranslatorStatistics | undefined;
 }
 
+export type Tier = "interpreter" | "both";
+
+/** Translating a block costs about as much as interpreting it so often. */
+const HOT_COUNT = 1500;
+
 export interface EngineOptions {
 	/** "interpreter" alone, or with the translator for hot code. Default: both. */
-	readonly tier?: "interpreter" | "both";
+	readonly tier?: Tier;
+	/** A block is translated once branches have led to it so often; small for tests. */
+	readonly hotCount?: number;
 }
 
 export class Engine implements Processor {
@@ -76,7 +83,7 @@ export class Engine implements Processor {
 			emitMain(
 				hot.map((key) => variantOf(key, forms)),
 				memoryPages,
-				options.tier !== "interpreter",
+				options.tier === "interpreter" ? 0 : (options.hotCount ?? HOT_COUNT),
 			),
 		);
 		const instance = new WebAssembly.Instance(module, {

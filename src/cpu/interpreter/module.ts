@@ -21,9 +21,6 @@ const Outcome = { next: 0, jump: 1, fault: 2, exit: 3 } as const;
 /** What a region's function returns (translator/emit.ts). From `variant` on: the outcome of a variant that it called, added. */
 export const RegionOutcome = { jump: 0, redo: 1, variant: 8 } as const;
 
-/** Byte offsets behind the u16 code index of a frame (code-cache.ts): base of the records that the index counts. */
-export const CODE_INDEX_BASE = 8192;
-
 /** The fast loop leaves this many instructions to the exact single-step loop; no block is longer. */
 export const MARGIN = 96;
 
@@ -83,19 +80,17 @@ export function emitVariants(variants: readonly record.Variant[], memoryPages: n
 	return module.finish();
 }
 
-/** A block that branches have led to so often is translated. */
-const HOT_COUNT = 1500;
-
 /**
  * The main module.
  * @param hot variants that are cases of the loop's switch; variant i has kind KIND_FIRST + i.
- * @param translating counts branches to blocks, reports the hot ones and runs the regions that begin at them.
+ * @param hotCount a block that branches have led to so often is reported, to be translated; 0 for no translation.
  */
 export function emitMain(
 	hot: readonly record.Variant[],
 	memoryPages: number,
 	translating: boolean,
 ): Uint8Array<ArrayBuffer> {
+	const translating = hotCount > 0;
 	const module = new ModuleBuilder();
 	module.importMemory("engine", "memory", memoryPages, memoryPages);
 	module.importTable("engine", "table", 0);
@@ -103,7 +98,7 @@ export function emitMain(
 	const codeWritten = module.import("engine", "codeWritten", ["i32"], undefined);
 	/** () -> record of the instruction at RIP, decoding it; 0 for a fetch fault (the exception is in the context block). */
 	const decode = module.import("engine", "decode", [], "i32");
-	/** (record): branches have led to the record at RIP HOT_COUNT times. */
+	/** (record): branches have led to the record at RIP often enough. */
 	const becameHot = module.import("engine", "becameHot", ["i32"], undefined);
 	/** (record of kind CROSSING) -> 1 where the next page still has the expected frame. */
 	const crossingValid = module.import("engine", "crossingValid", ["i32"], "i32");
@@ -111,13 +106,8 @@ export function emitMain(
 	const variantType = module.typeIndex(["i32"], "i32");
 
 	/** Record of the instruction at `rip` by its frame's code index, or 0. */
-	const decodedAt = (f: FunctionBuilder, codeIndex: I32, rip: I64): I32 => {
-		const index = f.let(codeIndex);
-		const offset = i32.shl(i32.and(i32.wrap(rip), i32.const(4095)), i32.const(1));
-		const number = f.let(i32.load16_u(i32.add(index, offset)));
-		const found = i32.add(i32.load(index, CODE_INDEX_BASE), i32.shl(number, i32.const(record.RECORD_SHIFT)));
-		return select(number, found, zero);
-	};
+	const decodedAt = (codeIndex: I32, rip: I64): I32 =>
+		i32.load(i32.add(codeIndex, i32.shl(i32.and(i32.wrap(rip), i32.const(4095)), i32.const(2))));
 
 	/** () -> record at RIP, or 0. Also sets SLOT_PAGE. */
 	const lookup = module.function("lookup", [], "i32", (f) => {
@@ -126,7 +116,7 @@ export function emitMain(
 		const entry = f.let(tlbEntry(i32.load(i32.const(layout.CURRENT_TLB)), rip));
 		f.store64(i32.const(layout.STATE), page, layout.SLOT_PAGE * 8);
 		f.if(i64.eq(i64.load(entry, layout.TLB_EXECUTE), page), () => {
-			const found = f.let(decodedAt(f, i32.load(entry, layout.TLB_CODE), rip));
+			const found = f.let(decodedAt(i32.load(entry, layout.TLB_CODE), rip));
 			f.if(found, () => f.return(found));
 		});
 		f.return(f.callFor("i32", decode));
@@ -143,7 +133,7 @@ export function emitMain(
 		// Not decoded yet: the link is made the next time.
 		const entry = f.let(tlbEntry(i32.load(i32.const(layout.CURRENT_TLB)), rip));
 		f.if(i64.ne(i64.load(entry, layout.TLB_EXECUTE), page), () => f.return());
-		f.store32(branch, decodedAt(f, i32.load(entry, layout.TLB_CODE), rip), record.LINK);
+		f.store32(branch, decodedAt(i32.load(entry, layout.TLB_CODE), rip), record.LINK);
 	});
 
 	/** (record): the instruction at this record is to be decoded anew. */
@@ -151,8 +141,8 @@ export function emitMain(
 		const rip = f.let(i64.load(i32.const(layout.STATE), layout.RIP));
 		const entry = f.let(tlbEntry(i32.load(i32.const(layout.CURRENT_TLB)), rip));
 		f.if(i64.eq(i64.load(entry, layout.TLB_EXECUTE), i64.and(rip, i64.const(-4096))), () => {
-			const offset = i32.shl(i32.and(i32.wrap(rip), i32.const(4095)), i32.const(1));
-			f.store16(i32.add(i32.load(entry, layout.TLB_CODE), offset), zero);
+			const offset = i32.shl(i32.and(i32.wrap(rip), i32.const(4095)), i32.const(2));
+			f.store32(i32.add(i32.load(entry, layout.TLB_CODE), offset), zero);
 		});
 	});
 
@@ -187,7 +177,7 @@ export function emitMain(
 	const count = (f: FunctionBuilder, ip: I32): void => {
 		const counted = f.let(i32.add(i32.load16_u(ip, record.COUNT), i32.const(1)));
 		f.store16(ip, counted, record.COUNT);
-		f.if(i32.eq(counted, i32.const(HOT_COUNT)), () => f.call(becameHot, ip));
+		f.if(i32.eq(counted, i32.const(hotCount)), () => f.call(becameHot, ip));
 	};
 
 	// step(): one instruction. Returns 1 when the run may go on, 0 when EXIT_REASON says why not.
