@@ -52,8 +52,11 @@ export class GrantMappings {
 	 */
 	map(vcpu: Vcpu, hostAddress: number, flags: number, ref: number, domid: number): number {
 		if ((flags & MAPPED) === 0) return GrantStatus.badGntref;
-		const table = this.domain.hypervisor.domains.get(domid)?.grants;
-		if (table === undefined) return GrantStatus.badDomain;
+		const granter = this.domain.hypervisor.domains.get(domid);
+		if (granter === undefined) return GrantStatus.badDomain;
+		const table = granter.grants as GrantTable | undefined;
+		// A service beside the hypervisor grants nothing: its table would be empty.
+		if (table === undefined) return GrantStatus.generalError;
 		if (this.free.length === 0 && this.mappings.length >= this.maximum) return GrantStatus.noSpace;
 		const status = table.acquire(ref, this.domain.id, flags);
 		if (status !== GrantStatus.okay) return status;

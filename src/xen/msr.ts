@@ -165,7 +165,11 @@ for (const [first, count] of [
 
 // The virtual machine-check banks of Xen's vmce: nothing is ever in them, and only clearing them is allowed.
 const MACHINE_CHECK_BANKS = 2;
-MSRS.set(0x179, { name: "MCG_CAP", read: reads(MCG_SOFTWARE_RECOVERY | MCG_THRESHOLD_STATUS | MACHINE_CHECK_BANKS) });
+MSRS.set(0x179, {
+	name: "MCG_CAP",
+	read: reads(MCG_SOFTWARE_RECOVERY | MCG_THRESHOLD_STATUS | MACHINE_CHECK_BANKS),
+	write: ignored,
+});
 MSRS.set(0x17a, { name: "MCG_STATUS", read: reads(0), write: zeroOnly });
 for (let bank = 0; bank < MACHINE_CHECK_BANKS; bank++) {
 	MSRS.set(0x280 + bank, { name: `MC${bank}_CTL2`, read: reads(0), write: ignored });

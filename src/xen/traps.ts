@@ -30,6 +30,10 @@ const SAVED_REGISTERS = 16;
 const CLEARED_ON_ENTRY = Flag.AC | Flag.VM | Flag.RF | Flag.NT | Flag.TF;
 /** Data segment registers in the failsafe callback's frame, in their order. */
 const FAILSAFE_SEGMENTS = [Segment.ds, Segment.es, Segment.fs, Segment.gs] as const;
+/** The vector of 32-bit system calls, for which Xen has a gate of its own. */
+const LEGACY_SYSTEM_CALL = 0x80;
+/** SYSCALL, two bytes. */
+const SYSCALL_LENGTH = 2;
 /** "No error code" of {@link bounce}. */
 const NONE = -1;
 
@@ -195,12 +199,13 @@ export function injectException(vcpu: Vcpu, vector: number, errorCode: number): 
  */
 export function softwareInterrupt(vcpu: Vcpu, vector: number, length: number): void {
 	const entry = vcpu.traps[vector];
-	// #DB (ICEBP), #BP and #OF have gates of their own that every ring may use.
-	if (vector === Vector.debug || vector === Vector.breakpoint || vector === Vector.overflow) {
+	// #BP and #OF have gates of their own that every ring may use; ICEBP, one byte long, asks no gate. INT 1 does.
+	if (vector === Vector.breakpoint || vector === Vector.overflow || (vector === Vector.debug && length === 1)) {
 		injectException(vcpu, vector, 0);
 		return;
 	}
-	const needed = vcpu.kernelMode ? 1 : 3;
+	// 0x80 goes directly to the guest, whatever the entry's DPL.
+	const needed = vector === LEGACY_SYSTEM_CALL ? 0 : vcpu.kernelMode ? 1 : 3;
 	if (entry === undefined || entry.address === 0 || (entry.flags & 3) < needed) {
 		vcpu.registers.rip -= length;
 		injectException(vcpu, Vector.generalProtection, (vector << 3) | 2);
@@ -252,7 +257,14 @@ export function enterSystemCall(vcpu: Vcpu): void {
 	vcpu.domain.hypervisor.trace.systemCalls++;
 	clobberSyscallRegisters(vcpu);
 	const compatible = registers.longMode ? undefined : vcpu.syscall32Callback;
-	bounceTo(vcpu, compatible ?? vcpu.syscallCallback);
+	const callback = compatible ?? vcpu.syscallCallback;
+	if (callback === undefined || callback.address === 0) {
+		// A kernel that takes no system calls gets #UD at the instruction.
+		registers.rip -= SYSCALL_LENGTH;
+		injectException(vcpu, Vector.invalidOpcode, 0);
+		return;
+	}
+	bounceTo(vcpu, callback);
 	vcpu.domain.hypervisor.frames.words[(registers.base + FLAGS_OTHER) >>> 2]! &= ~Flag.DF;
 }
 

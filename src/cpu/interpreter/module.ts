@@ -88,7 +88,7 @@ export function emitVariants(variants: readonly record.Variant[], memoryPages: n
 export function emitMain(
 	hot: readonly record.Variant[],
 	memoryPages: number,
-	translating: boolean,
+	hotCount: number,
 ): Uint8Array<ArrayBuffer> {
 	const translating = hotCount > 0;
 	const module = new ModuleBuilder();

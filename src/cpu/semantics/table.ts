@@ -173,10 +173,10 @@ function parseEncoding(name: string, encoding: string, options: FormOptions, sem
 	if (words[0] === "0f" && words.length > 1 && /^[0-9a-f]{2}/.test(words[1]!)) {
 		words.shift();
 		map = 1;
-		const escape: string = words[0] ?? "";
-		if ((escape === "38" || escape === "3a") && /^[0-9a-f]{2}/.test(words[1] ?? "")) {
+		const second: string = words[0] ?? "";
+		if ((second === "38" || second === "3a") && /^[0-9a-f]{2}/.test(words[1] ?? "")) {
 			words.shift();
-			map = escape === "38" ? 2 : 3;
+			map = second === "38" ? 2 : 3;
 		}
 	}
 	const opcodeWord = words.shift()!;

@@ -23,6 +23,11 @@ export const MemoryCommand = {
 	claimPages: 24,
 	getVnumainfo: 26,
 	acquireResource: 28,
+	machphysCompatMfnList: 25,
+	getSharingFreedPages: 18,
+	getSharingSharedPages: 19,
+	accessOp: 21,
+	reservedDeviceMemoryMap: 27,
 } as const;
 
 /** The command is in the low bits; above is the extent at which a preempted call goes on. */
@@ -70,3 +75,9 @@ export const addToPhysmapBatch = struct({
 });
 export const removeFromPhysmap = struct({ domid: u16, gpfn: u64 });
 export const mapSpaceForeign = 4;
+
+/** struct xen_vnuma_topology_info, struct xen_mem_access_op, struct xen_mem_acquire_resource, struct xen_reserved_device_memory_map. */
+export const VNUMA_TOPOLOGY_SIZE = 40;
+export const ACCESS_OPERATION_SIZE = 32;
+export const ACQUIRE_RESOURCE_SIZE = 40;
+export const reservedDeviceMemoryMap = struct({ flags: u32, nrEntries: u32, buffer: i64, device: u64 });

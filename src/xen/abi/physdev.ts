@@ -78,7 +78,7 @@ export const refused: Readonly<Record<number, { readonly size: number; readonly 
 	[PhysdevOp.managePciAdd]: { size: 0, result: -Errno.EPERM },
 	[PhysdevOp.managePciRemove]: { size: 0, result: -Errno.EPERM },
 	[PhysdevOp.restoreMsi]: { size: 0, result: -Errno.EPERM },
-	[PhysdevOp.managePciAddExt]: { size: 0, result: -Errno.EPERM },
+	[PhysdevOp.managePciAddExt]: { size: 16, result: -Errno.EPERM },
 	[PhysdevOp.setupGsi]: { size: 0, result: -Errno.EPERM },
 	[PhysdevOp.getFreePirq]: { size: 8, result: -Errno.ENOSPC },
 	[PhysdevOp.pciMmcfgReserved]: { size: 0, result: -Errno.EPERM },

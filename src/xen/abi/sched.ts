@@ -24,9 +24,6 @@ export const schedOpNames: Readonly<Record<number, string>> = {
 	7: "pin_override",
 };
 
-/** SHUTDOWN_MAX: the highest valid reason. */
-export const SHUTDOWN_MAX = 5;
-
 export const schedShutdown = struct({ reason: u32 });
 /** `ports` is the guest's virtual address of u32 port numbers. */
 export const schedPoll = struct({ ports: i64, nrPorts: u32, timeout: u64 });

@@ -161,6 +161,8 @@ const commands: readonly (Command | undefined)[] = [
 	{ size: abi.initControl.size, out: true, run: initControl },
 	{ size: abi.expandArray.size, out: false, run: expandArray },
 	{ size: abi.setPriority.size, out: false, run: setPriority },
+	// EVTCHNOP_reset_cont, with which a long reset is taken up again; ours is done at once.
+	{ size: abi.reset.size, out: false, run: reset },
 ];
 
 function operate(vcpu: Vcpu, command: number, address: number): number {

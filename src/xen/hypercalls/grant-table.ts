@@ -59,7 +59,7 @@ function claim(vcpu: Vcpu, buffer: CopyBuffer, pointer: number, byGrant: boolean
 	const { memory, domains } = domain.hypervisor;
 	const domid = memory.u16(pointer + abi.copyPointer.offset.domid);
 	if (!byGrant) {
-		if (domid !== DOMID_SELF) return GrantStatus.permissionDenied;
+		if (domid !== DOMID_SELF) return domains.has(domid) ? GrantStatus.permissionDenied : GrantStatus.badDomain;
 		return buffer.claimFrame(domain, memory.u64(pointer), readOnly);
 	}
 	const table = domid === DOMID_SELF ? domain.grants : domains.get(domid)?.grants;

@@ -3,11 +3,12 @@
  * and the documentation's names come from this table too.
  */
 import { Access } from "../../cpu/processor.ts";
-import { Gpr } from "../../cpu/registers.ts";
-import { multicallEntry } from "../abi/arch.ts";
+import { Gpr, Segment } from "../../cpu/registers.ts";
+import { FLAT_RING3_CS64, FLAT_RING3_SS64, multicallEntry } from "../abi/arch.ts";
 import { Errno } from "../abi/errno.ts";
 import { Arguments, type Hypercall, type HypercallResult, PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
+import { setFlatSegments } from "../segments.ts";
 import { TraceCategory } from "../trace.ts";
 import { clobberSyscallRegisters, eventsNeedDelivery } from "../traps.ts";
 import type { Vcpu } from "../vcpu.ts";
@@ -103,7 +104,13 @@ export function dispatchHypercall(vcpu: Vcpu): void {
 	const { registers } = vcpu;
 	const hypercall = registers.high(Gpr.rax) === 0 ? hypercallTable[registers.low(Gpr.rax)] : undefined;
 	// iret, which is every second one, sets RCX and R11 itself.
-	if (hypercall !== iretHypercall) clobberSyscallRegisters(vcpu);
+	if (hypercall !== iretHypercall) {
+		clobberSyscallRegisters(vcpu);
+		// SYSCALL forgets what CS and SS were; a kernel that used others than the flat ones finds these.
+		if (registers.selector(Segment.cs) !== FLAT_RING3_CS64 || registers.selector(Segment.ss) !== FLAT_RING3_SS64) {
+			setFlatSegments(vcpu);
+		}
+	}
 	if (hypercall === undefined) {
 		registers.set(Gpr.rax, -Errno.ENOSYS);
 		return;

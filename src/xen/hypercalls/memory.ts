@@ -41,7 +41,7 @@ function fetch(domain: Domain, address: number, size: number): boolean {
 type Handler = (domain: Domain, address: number, args: Arguments) => HypercallResult;
 
 /** The calls that take extents answer with how many are done, whatever went wrong. */
-function reservation(work: (domain: Domain, extents: Extents) => boolean, listOptional = false): Handler {
+function reservation(work: (domain: Domain, extents: Extents) => boolean): Handler {
 	return (domain, address, args) => {
 		const { memory } = domain.hypervisor;
 		const start = Math.floor(args.unsigned(0) / 2 ** MEMORY_EXTENT_SHIFT);
@@ -53,7 +53,7 @@ function reservation(work: (domain: Domain, extents: Extents) => boolean, listOp
 		if (limit === undefined || (memFlags & (MemoryFlag.exactNodeRequest | MemoryFlag.vnode)) !== 0) return start;
 		if (work === populatePhysmap && (memFlags & MemoryFlag.populateOnDemand) !== 0) return start;
 		if (extentOrder > MAXIMUM_ORDER) return start;
-		if (extentStart === 0 ? !listOptional : !listOk(extentStart, nrExtents)) return start;
+		if (!listOk(extentStart, nrExtents)) return start;
 		const extents: Extents = { list: extentStart, count: nrExtents, order: extentOrder, limit, done: start };
 		if (!work(domain, extents)) return extents.done;
 		args.setNumber(0, extents.done * 2 ** MEMORY_EXTENT_SHIFT + (args.low(0) & MEMORY_COMMAND_MASK));
@@ -92,7 +92,8 @@ function exchange(domain: Domain, address: number, args: Arguments): HypercallRe
 	if (
 		request.exchanged > request.inCount ||
 		inDomid !== outDomid ||
-		request.inCount * 2 ** request.inOrder >= 2 ** 52 ||
+		// More than a number of 64 bits can say. What is less, but more than any memory, fails at its list.
+		request.inCount * 2 ** request.inOrder >= 2 ** 64 ||
 		request.inCount * 2 ** request.inOrder !== outCount * 2 ** request.outOrder ||
 		(flags & MemoryFlag.exactNodeRequest) !== 0
 	) {
@@ -209,10 +210,48 @@ function claimPages(domain: Domain, address: number): number {
 	return domain.hypervisor.domains.has(view.domid) ? -Errno.EPERM : EINVAL;
 }
 
+/** XENMEM_get_vnumainfo: no domain has a virtual NUMA topology. */
+function virtualTopology(domain: Domain, address: number): number {
+	const { memory } = domain.hypervisor;
+	if (!fetch(domain, address, abi.VNUMA_TOPOLOGY_SIZE)) return EFAULT;
+	// The padding behind the domain's id must be 0.
+	if (memory.u16(SCRATCH + 2) !== 0) return EINVAL;
+	return own(domain, memory.u16(SCRATCH)) || -Errno.EOPNOTSUPP;
+}
+
+/** XENMEM_access_op is for a domain that watches another. */
+function accessOperation(domain: Domain, address: number): number {
+	if (!fetch(domain, address, abi.ACCESS_OPERATION_SIZE)) return EFAULT;
+	const { memory, domains } = domain.hypervisor;
+	// struct xen_mem_access_op: op, access, domid. DOMID_SELF is not looked up: it is no domain's id.
+	const id = memory.u16(SCRATCH + 2);
+	return domains.has(id) ? -Errno.EPERM : -Errno.ESRCH;
+}
+
+/** XENMEM_acquire_resource: of another domain's, for the one that serves it. */
+function acquireResource(domain: Domain, address: number): number {
+	const { memory } = domain.hypervisor;
+	if (!fetch(domain, address, abi.ACQUIRE_RESOURCE_SIZE)) return EFAULT;
+	// domid, type, id, nr_frames, and the padding that must be 0.
+	if (memory.u32(SCRATCH + 16) !== 0) return EINVAL;
+	const id = memory.u16(SCRATCH);
+	return domain.hypervisor.domains.has(id) ? -Errno.EPERM : -Errno.ESRCH;
+}
+
+/** XENMEM_reserved_device_memory_map: without devices, nothing is reserved for them. */
+function reservedDeviceMemoryMap(domain: Domain, address: number): number {
+	const { hypervisor } = domain;
+	if (!fetch(domain, address, abi.reservedDeviceMemoryMap.size)) return EFAULT;
+	const view = abi.reservedDeviceMemoryMap.at(hypervisor.memory, SCRATCH);
+	if (!listOk(view.buffer, view.nrEntries * 2)) return EFAULT;
+	view.nrEntries = 0;
+	return copyToGuest(hypervisor, address, abi.reservedDeviceMemoryMap.size) ? 0 : EFAULT;
+}
+
 const refuse: Handler = () => -Errno.EPERM;
 
 const handlers: Readonly<Record<number, Handler>> = {
-	[MemoryCommand.increaseReservation]: reservation(increaseReservation, true),
+	[MemoryCommand.increaseReservation]: reservation(increaseReservation),
 	[MemoryCommand.decreaseReservation]: reservation(decreaseReservation),
 	[MemoryCommand.populatePhysmap]: reservation(populatePhysmap),
 	[MemoryCommand.exchange]: exchange,
@@ -231,8 +270,14 @@ const handlers: Readonly<Record<number, Handler>> = {
 	[MemoryCommand.setPodTarget]: refuse,
 	[MemoryCommand.getPodTarget]: refuse,
 	[MemoryCommand.claimPages]: claimPages,
-	[MemoryCommand.getVnumainfo]: () => -Errno.EOPNOTSUPP,
-	[MemoryCommand.acquireResource]: refuse,
+	[MemoryCommand.getVnumainfo]: virtualTopology,
+	[MemoryCommand.accessOp]: accessOperation,
+	// Nothing is shared, and no frame is saved by it.
+	[MemoryCommand.getSharingFreedPages]: () => 0,
+	[MemoryCommand.getSharingSharedPages]: () => 0,
+	[MemoryCommand.machphysCompatMfnList]: () => -Errno.EOPNOTSUPP,
+	[MemoryCommand.acquireResource]: acquireResource,
+	[MemoryCommand.reservedDeviceMemoryMap]: reservedDeviceMemoryMap,
 };
 
 function memoryOp(vcpu: Vcpu, args: Arguments): HypercallResult {

@@ -89,8 +89,9 @@ function operation(vcpu: Vcpu): number {
 			else if (addressOk(virtualAddress)) processor.flushPage(virtualAddress);
 			return 0;
 		}
-		case MmuextCommand.flushCache:
 		case MmuextCommand.flushCacheGlobal:
+			return EINVAL;
+		case MmuextCommand.flushCache:
 			frames.complain(vcpu.domain.id, "Non-physdev domain tried to FLUSH_CACHE");
 			return -Errno.EACCES;
 		case MmuextCommand.setLdt:

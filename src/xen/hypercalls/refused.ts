@@ -8,11 +8,17 @@ import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
 import { copyFromGuest, SCRATCH } from "../scratch.ts";
 import type { Vcpu } from "../vcpu.ts";
 
+/** XENOPROF_last_op */
+const XENOPROF_LAST = 17;
+/** Also DOMID_FIRST_RESERVED. */
 const DOMID_SELF = 0x7ff0;
 
 /** Sizes of the operations' structures and the word at which their interface version stands (public/platform.h, sysctl.h, domctl.h). */
 const PLATFORM = { size: 136, versionAt: 4, version: 0x0300_0001 };
 const SYSCTL = { size: 136, versionAt: 4, version: 0x15 };
+/** XEN_DOMCTL_* */
+const CREATE_DOMAIN = 1;
+const GET_DOMAIN_INFO = 5;
 const DOMCTL = { size: 144, versionAt: 4, version: 0x15 };
 
 function control(layout: typeof PLATFORM): Hypercall["handler"] {
@@ -28,9 +34,11 @@ function domctl(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const { hypervisor } = vcpu.domain;
 	if (!copyFromGuest(hypervisor, args.signed(0), DOMCTL.size)) return -Errno.EFAULT;
 	if (hypervisor.memory.u32(SCRATCH + DOMCTL.versionAt) !== DOMCTL.version) return -Errno.EACCES;
+	const command = hypervisor.memory.u32(SCRATCH);
 	const id = hypervisor.memory.u16(SCRATCH + 8);
-	if (id !== DOMID_SELF && !hypervisor.domains.has(id)) return -Errno.ESRCH;
-	return -Errno.EPERM;
+	// DOMID_SELF is no domain's id here; createdomain looks no domain up, and getdomaininfo may name one that is not there.
+	if (command === CREATE_DOMAIN || hypervisor.domains.has(id)) return -Errno.EPERM;
+	return command === GET_DOMAIN_INFO && id >= DOMID_SELF ? -Errno.EINVAL : -Errno.ESRCH;
 }
 
 /** HVMOP_set_param and get_param check their structure before they find that the domain is no HVM guest. */
@@ -47,8 +55,15 @@ function hvmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 			return id === DOMID_SELF || hypervisor.domains.has(id) ? -Errno.EINVAL : -Errno.ESRCH;
 		}
 		case 5:
-			// HVMOP_flush_tlbs takes no argument.
-			return args.low(1) === 0 && args.high(1) === 0 ? -Errno.EPERM : -Errno.EINVAL;
+			// HVMOP_flush_tlbs: of an HVM guest's own.
+			return -Errno.EINVAL;
+		case 9:
+		case 15:
+			// HVMOP_pagetable_dying and HVMOP_set_evtchn_upcall_vector: of an HVM guest's own.
+			return -Errno.EINVAL;
+		case 25:
+			// HVMOP_altp2m
+			return -Errno.EOPNOTSUPP;
 		default:
 			return -Errno.ENOSYS;
 	}
@@ -57,8 +72,16 @@ function hvmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 function dmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const id = args.low(0) & 0xffff;
 	if (args.low(1) > 3) return -Errno.E2BIG;
-	if (id === DOMID_SELF || id === vcpu.domain.id) return -Errno.EPERM;
+	if (args.low(1) === 0) return -Errno.ENODATA;
+	if (id === vcpu.domain.id) return -Errno.EPERM;
 	return vcpu.domain.hypervisor.domains.has(id) ? -Errno.EINVAL : -Errno.ESRCH;
+}
+
+/** XENOPROF_init says that there is no performance counter; the rest is the profiling domain's. */
+function xenoprof(_vcpu: Vcpu, args: Arguments): HypercallResult {
+	const operation = args.low(0);
+	if (operation > XENOPROF_LAST) return -Errno.EINVAL;
+	return operation === 0 ? -Errno.ENODEV : -Errno.EPERM;
 }
 
 function refuse(errno: number): Hypercall["handler"] {
@@ -74,7 +97,7 @@ const COMMAND: Hypercall["arguments"] = [
 export const refusedHypercalls: readonly Hypercall[] = [
 	{ number: 7, name: "platform_op", arguments: OPERATION, handler: control(PLATFORM) },
 	{ number: 27, name: "xsm_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
-	{ number: 31, name: "xenoprof_op", arguments: COMMAND, handler: refuse(Errno.ENOSYS) },
+	{ number: 31, name: "xenoprof_op", arguments: COMMAND, handler: xenoprof },
 	{ number: 34, name: "hvm_op", arguments: COMMAND, handler: hvmOp },
 	{ number: 35, name: "sysctl", arguments: OPERATION, handler: control(SYSCTL) },
 	{ number: 36, name: "domctl", arguments: OPERATION, handler: domctl },
@@ -93,5 +116,6 @@ export const refusedHypercalls: readonly Hypercall[] = [
 		handler: dmOp,
 	},
 	{ number: 42, name: "hypfs_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
+	{ number: 49, name: "paging_domctl_cont", arguments: OPERATION, handler: refuse(Errno.EOPNOTSUPP) },
 	{ number: 48, name: "mca", arguments: OPERATION, handler: refuse(Errno.EPERM) },
 ];

@@ -35,9 +35,11 @@ function block(vcpu: Vcpu): number {
 
 function shutdown(vcpu: Vcpu, reason: number): number {
 	const { domain } = vcpu;
+	// What SCHEDOP_shutdown_code has announced wins, as in Xen.
+	const told = domain.shutdownCode ?? reason & 0xff;
 	// A guest's own crash goes the way of ours, so that there is a report of it.
-	if (reason === ShutdownReason.crash) domain.crash("SCHEDOP_shutdown: the guest says that it crashed");
-	else domain.shutDown(reason);
+	if (told === ShutdownReason.crash) domain.crash("SCHEDOP_shutdown: the guest says that it crashed");
+	else domain.shutDown(told);
 	vcpu.reschedule = true;
 	return 0;
 }
@@ -45,15 +47,15 @@ function shutdown(vcpu: Vcpu, reason: number): number {
 function shutdownOp(vcpu: Vcpu, address: number): number {
 	const reason = readGuestU32(vcpu.domain.hypervisor, address);
 	if (reason < 0) return -Errno.EFAULT;
-	return reason > abi.SHUTDOWN_MAX ? -Errno.EINVAL : shutdown(vcpu, reason);
+	return shutdown(vcpu, reason);
 }
 
 /** The guest says why it is about to shut down, without doing it yet. */
 function shutdownCode(vcpu: Vcpu, address: number): number {
 	const reason = readGuestU32(vcpu.domain.hypervisor, address);
 	if (reason < 0) return -Errno.EFAULT;
-	if (reason > abi.SHUTDOWN_MAX) return -Errno.EINVAL;
-	vcpu.domain.shutdownCode = reason;
+	// Xen keeps a byte of it, whatever it is: the toolstack makes of it what it can.
+	vcpu.domain.shutdownCode = reason & 0xff;
 	return 0;
 }
 
@@ -71,11 +73,10 @@ function poll(vcpu: Vcpu, address: number): number {
 	if (count > 0 && !copyFromGuest(hypervisor, ports, count * 4, SCRATCH_LIST)) return -Errno.EFAULT;
 	for (let index = 0; index < count; index++) {
 		const port = memory.u32(SCRATCH_LIST + index * 4);
-		if (!events.isValid(port)) return -Errno.EINVAL;
+		if (port === 0 || !events.isValid(port)) return -Errno.EINVAL;
 		if (events.delivery.isPending(port)) return 0;
 	}
-	// Port 0 is as good as several, in Xen too: an event of any port ends the poll.
-	scheduler.poll(vcpu, count === 1 ? memory.u32(SCRATCH_LIST) || -1 : -1);
+	scheduler.poll(vcpu, count === 1 ? memory.u32(SCRATCH_LIST) : -1);
 	// A deadline that is past still lets the others run first, as its timer would.
 	if (timeout !== 0) vcpu.timers.setPoll(Math.max(timeout, clock.now()));
 	return 0;
@@ -136,7 +137,7 @@ function schedOpCompat(vcpu: Vcpu, args: Arguments): number {
 		case SchedOp.block:
 			return block(vcpu);
 		case SchedOp.shutdown:
-			return shutdown(vcpu, args.low(1) & 0xff);
+			return shutdown(vcpu, args.low(1));
 		default:
 			return -Errno.ENOSYS;
 	}

@@ -314,7 +314,7 @@ export function debugRegister(vcpu: Vcpu, register: number): number | undefined 
 			return registers.debug(register);
 		case 4:
 		case 6:
-			return register === 4 && extensions ? undefined : registers.debug(DR6);
+			return register === 4 && extensions ? undefined : registers.debug(DR6) >>> 0;
 		case 5:
 		case 7:
 			if (register === 5 && extensions) return undefined;
