@@ -39,7 +39,7 @@ export interface ProcessorStatistics {
 export type Tier = "interpreter" | "both";
 
 /** Translating a block costs about as much as interpreting it so often. */
-const HOT_COUNT = 1500;
+const HOT_COUNT = 5000;
 
 export interface EngineOptions {
 	/** "interpreter" alone, or with the translator for hot code. Default: both. */
@@ -169,7 +169,7 @@ export class Engine implements Processor {
 			const before = left;
 			left = this.main.run(left);
 			this.instructions += before - left;
-			this.translator?.work();
+			this.translator?.work(this.instructions);
 			const reason = this.finish(memory.u32(layout.EXIT_REASON) as Exit);
 			if (reason !== undefined && reason !== Exit.fuel) return reason;
 		}

@@ -11,7 +11,7 @@ import { operandsOf } from "../interpreter/context.ts";
 import { MARGIN, RegionOutcome } from "../interpreter/module.ts";
 import { KIND, type Variant, variantKey, variantOf } from "../interpreter/record.ts";
 import * as layout from "../layout.ts";
-import { forms } from "../semantics/table.ts";
+import { forms, type Operand } from "../semantics/table.ts";
 import { type I64, i32, i64, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
@@ -252,8 +252,8 @@ class RegionEmitter {
 			this.redo,
 			this.imports.materialise,
 		);
-		const variant = variantFor(one, this.source.longMode);
-		variant.form.semantics(context, ...operandsOf(variant));
+		const { variant, operands } = known(one, this.source.longMode);
+		variant.form.semantics(context, ...operands);
 		return context;
 	}
 
@@ -289,30 +289,35 @@ class RegionEmitter {
 	}
 }
 
-function variantFor(one: RegionInstruction, longMode: boolean): Variant {
-	return variantOf(variantKey(one.decoded, longMode), forms);
+/** What is the same for all instructions of a variant. */
+interface Known {
+	readonly variant: Variant;
+	readonly operands: readonly Operand[];
+	/** Whether a region can hold the instruction itself; found by trying. */
+	readonly translatable: boolean;
 }
 
-const translatable = new Map<number, boolean>();
+const knownVariants = new Map<number, Known>();
 
-/** Whether a region can hold the instruction itself; found by trying, once for each variant. */
-function isTranslatable(one: RegionInstruction, longMode: boolean): boolean {
+function known(one: RegionInstruction, longMode: boolean): Known {
 	const key = variantKey(one.decoded, longMode);
-	let answer = translatable.get(key);
+	let answer = knownVariants.get(key);
 	if (answer === undefined) {
-		answer = tryEmit(one, longMode);
-		translatable.set(key, answer);
+		const variant = variantOf(key, forms);
+		answer = { variant, operands: operandsOf(variant), translatable: tryEmit(one, longMode, variant) };
+		knownVariants.set(key, answer);
 	}
 	return answer;
 }
 
-function tryEmit(one: RegionInstruction, longMode: boolean): boolean {
+const isTranslatable = (one: RegionInstruction, longMode: boolean): boolean => known(one, longMode).translatable;
+
+function tryEmit(one: RegionInstruction, longMode: boolean, variant: Variant): boolean {
 	const module = new ModuleBuilder();
 	const materialise = module.import("engine", "materialiseFlags", lazy.MATERIALISE_PARAMETERS, undefined);
 	let answer = true;
 	module.function("probe", ["i32"], "i32", (f) => {
 		const locals = new RegionLocals(f);
-		const variant = variantFor(one, longMode);
 		try {
 			f.block((redo) => {
 				const knowledge: Knowledge = { kind: undefined };

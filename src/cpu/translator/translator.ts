@@ -28,6 +28,8 @@ interface Candidate {
 
 /** Regions in one module, and in one turn between two stretches of guest code. */
 const BATCH = 24;
+/** Instructions that a part of a batch waits for more. */
+const PATIENCE = 4_000_000;
 const MOST_REGIONS = 0x7ff0;
 
 export class Translator {
@@ -43,6 +45,7 @@ export class Translator {
 	private readonly queue: Candidate[] = [];
 	private readonly free: number[] = [];
 	private next = 0;
+	private lastTurn = 0;
 
 	constructor(
 		private readonly memory: Memory,
@@ -60,9 +63,15 @@ export class Translator {
 		if (place !== undefined) this.queue.push(place);
 	}
 
-	/** Translates what is waiting. */
-	work(): void {
-		while (this.queue.length > 0) this.translate(this.queue.splice(0, BATCH));
+	/**
+	 * To be called between two stretches of guest code, with the number of instructions executed so far: translates what is waiting, once it fills a module or has waited for long enough.
+	 * A module costs about as much as ten regions in it.
+	 */
+	work(executed: number): void {
+		if (this.queue.length === 0) return;
+		if (this.queue.length < BATCH && executed - this.lastTurn < PATIENCE) return;
+		this.lastTurn = executed;
+		this.translate(this.queue.splice(0, BATCH));
 	}
 
 	private translate(candidates: readonly Candidate[]): void {
