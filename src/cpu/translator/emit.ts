@@ -269,7 +269,7 @@ class RegionEmitter {
 		const outcome = f.let(f.callFor("i32", this.imports.callVariant, i32.const(record)));
 		// Anything but going on: registers are stored; the dispatcher sets RIP for a fault and books the instruction.
 		f.if(outcome, () => {
-			f.store64(STATE, i64.add(this.locals.page, i64.const(one.offset)), layout.FAULT_RIP);
+			f.store64(i32.const(layout.FAULT_RIP), i64.add(this.locals.page, i64.const(one.offset)));
 			f.store32(i32.const(layout.FUEL_LEFT), i32.sub(this.locals.left, i32.shr_u(this.locals.at, i32.const(16))));
 			f.return(i32.add(outcome, i32.const(RegionOutcome.variant)));
 		});
