@@ -1,7 +1,11 @@
 /** The library `paravirt`, on Node.js: a Host runs domains. */
 export type { DomainEnd, DomainOptions, EndReason, GuestConsole, GuestDomain, HostOptions } from "./host/host.ts";
+export type { KernelCache } from "./host/kernel-cache.ts";
 export { Host } from "./host/node/host.ts";
+export type { StoreSocket } from "./host/node/store-socket.ts";
 export type { Statistics } from "./host/statistics.ts";
+export type { StoreClient } from "./store/client.ts";
+export { StoreError, type XsError } from "./store/errors.ts";
 export { ImageError, type ImageErrorCode } from "./xen/boot/errors.ts";
 export { type CrashReport, formatCrashReport } from "./xen/crash.ts";
 export { parseTraceCategories, TraceCategory } from "./xen/trace.ts";

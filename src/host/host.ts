@@ -8,6 +8,7 @@ import type { StoreClient } from "../store/client.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
+import { type KernelCache, openCachedKernel } from "./kernel-cache.ts";
 import { type BuiltGuest, buildGuest, createMachine, type Machine } from "./machine.ts";
 import type { Platform } from "./platform.ts";
 import type { Statistics } from "./statistics.ts";
@@ -19,6 +20,8 @@ export interface HostOptions {
 	readonly clock?: "real" | "deterministic";
 	/** How instructions are executed: the interpreter alone, or with the translator for hot code (the default). */
 	readonly processor?: EngineOptions;
+	/** Where unpacked kernels are kept from one start to the next; by default nowhere. */
+	readonly kernelCache?: KernelCache;
 	/** What to trace: bits of TraceCategory. */
 	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
 }
@@ -181,10 +184,12 @@ export class Host {
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
 		const [kernel, ramdisk] = await Promise.all([this.load(options.kernel), this.load(options.ramdisk)]);
 		const events = new ConsoleEvents();
-		const built = buildGuest(this.machine, {
+		const kernelName = options.kernelName ?? (typeof options.kernel === "string" ? options.kernel : "kernel");
+		const image = await openCachedKernel(kernel as Uint8Array, kernelName, this.options.kernelCache);
+		const built = buildGuest(this.machine, image, {
 			name: options.name ?? "guest",
 			kernel: kernel as Uint8Array,
-			kernelName: options.kernelName ?? (typeof options.kernel === "string" ? options.kernel : "kernel"),
+			kernelName,
 			ramdisk,
 			ramdiskName: options.ramdiskName ?? (typeof options.ramdisk === "string" ? options.ramdisk : "ramdisk"),
 			commandLine: options.commandLine ?? "",

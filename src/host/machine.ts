@@ -117,8 +117,7 @@ export function createMachine(
  * Builds a guest; it runs as soon as the scheduler does.
  * @throws ImageError where its images cannot be booted or the machine has not enough memory.
  */
-export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest {
-	const image = openKernel(request.kernel, request.kernelName);
+export function buildGuest(machine: Machine, image: KernelImage, request: GuestRequest): BuiltGuest {
 	const { hypervisor, storeServer } = machine;
 	const domain = hypervisor.createDomain(request.name);
 	domain.symbolAt = lazySymbols(request);
