@@ -1,8 +1,11 @@
 /** `paravirt boot`: a guest on the user's terminal, from its first instruction to its end. */
 import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ReadStream, WriteStream } from "node:tty";
 import type { ArgsDef, CommandDef } from "citty";
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
+import { cacheDirectory } from "../guests/cache.ts";
+import { kernelCache } from "../guests/kernel-cache.ts";
 import type { DomainEnd, GuestConsole, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
@@ -163,6 +166,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		memory: options.memory + machineOverhead(options.memory),
 		clock: options.clock,
 		processor: { tier: options.tier },
+		kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});
 	if (options.log) host.onLog((line) => process.stderr.write(`(XEN) ${line}\n`));

@@ -27,7 +27,8 @@ export async function makeComplete(path: string, make: (temporary: string) => Pr
 	}
 }
 
-export async function writeComplete(path: string, data: Uint8Array | string): Promise<void> {
+/** @param data the contents, or their parts in order */
+export async function writeComplete(path: string, data: Uint8Array | string | readonly Uint8Array[]): Promise<void> {
 	await makeComplete(path, (temporary) => writeFile(temporary, data));
 }
 

@@ -40,8 +40,9 @@ function notAKernel(file: string, reason: string): ImageError {
 /**
  * Unpacks a kernel image.
  * @param file the name for messages; errors are ImageErrors
+ * @param known what the compressed part unpacks to, where the caller knows it from before
  */
-export function openKernel(bytes: Uint8Array, file: string): KernelImage {
+export function openKernel(bytes: Uint8Array, file: string, known?: Uint8Array): KernelImage {
 	if (bytes.length === 0) throw notAKernel(file, "it is empty");
 	if (isElf(bytes)) {
 		return {
@@ -54,13 +55,13 @@ export function openKernel(bytes: Uint8Array, file: string): KernelImage {
 			elf: new ElfFile(bytes, file),
 		};
 	}
-	if (isBzImage(bytes)) return openBzImage(bytes, file);
+	if (isBzImage(bytes)) return openBzImage(bytes, file, known);
 	for (const { offset, magic, what } of FOREIGN) {
 		if (hasMagic(bytes, offset, magic)) throw wrongArchitecture(file, what);
 	}
 	const compression = compressionOf(bytes);
 	if (compression === undefined) throw notAKernel(file, "it is neither a bzImage nor an ELF file");
-	const unpacked = decompress(bytes, file);
+	const unpacked = known ?? decompress(bytes, file);
 	if (!isElf(unpacked)) throw notAKernel(file, `it is a ${compression} file, but what it contains is no ELF kernel`);
 	return {
 		file,
@@ -73,13 +74,13 @@ export function openKernel(bytes: Uint8Array, file: string): KernelImage {
 	};
 }
 
-function openBzImage(bytes: Uint8Array, file: string): KernelImage {
+function openBzImage(bytes: Uint8Array, file: string, known: Uint8Array | undefined): KernelImage {
 	const setup = parseBzImage(bytes, file);
 	if (!setup.is64Bit) throw wrongArchitecture(file, "32-bit x86");
 	const { payload } = setup;
 	// A bzImage may also carry its kernel as it is (CONFIG_KERNEL_UNCOMPRESSED).
 	const compression = isElf(payload) ? undefined : compressionOf(payload);
-	const kernel = isElf(payload) ? payload : decompress(payload, file, { sizeAppended: true });
+	const kernel = isElf(payload) ? payload : (known ?? decompress(payload, file, { sizeAppended: true }));
 	if (!isElf(kernel)) throw notAKernel(file, "its payload is no ELF kernel");
 	return {
 		file,
