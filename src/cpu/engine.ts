@@ -29,6 +29,8 @@ const TWO_32 = 2 ** 32;
 
 export interface ProcessorStatistics {
 	instructions: number;
+	/** Of them, those that regions executed. */
+	translated: number;
 	tlbMisses: number;
 	/** Variants of instructions that were compiled, and the milliseconds it took. */
 	variants: number;
@@ -133,6 +135,7 @@ export class Engine implements Processor {
 	get statistics(): ProcessorStatistics {
 		return {
 			instructions: this.instructions,
+			translated: this.memory.u64(layout.REGION_INSTRUCTIONS),
 			tlbMisses: this.memory.u64(layout.TLB_MISSES),
 			variants: this.variants.compiled,
 			compileTime: this.variants.compileTime,
@@ -144,6 +147,17 @@ export class Engine implements Processor {
 	variantAtRip(): string | undefined {
 		const at = this.code.decodeAtRip();
 		return at === 0 ? undefined : this.variants.nameOf(this.memory.u16(at));
+	}
+
+	/** Asks for a region at RIP however seldom it runs; {@link translateQueued} makes it. For tests and tools. */
+	requestTranslation(): void {
+		this.enter();
+		if (this.code.decodeAtRip() !== 0) this.translator?.becameHot();
+	}
+
+	/** Makes all the regions that have been asked for, which {@link run} would do in its own time. */
+	translateQueued(): void {
+		this.translator?.finish();
 	}
 
 	run(fuel: number): Exit {
@@ -158,12 +172,9 @@ export class Engine implements Processor {
 					left--;
 					this.instructions++;
 				}
-				if (exit === undefined) {
-					if (this.trapAfterStep) return Exit.exception;
-					continue;
-				}
-				const reason = this.finish(exit);
+				const reason = exit === undefined ? undefined : this.finish(exit);
 				if (reason !== undefined) return reason;
+				if (this.trapAfterStep) return Exit.exception;
 				continue;
 			}
 			const before = left;
@@ -225,13 +236,10 @@ export class Engine implements Processor {
 		this.rare.watch(breakpoints);
 		const goesOn = this.main.step();
 		const exit = goesOn === 1 ? undefined : (memory.u32(layout.EXIT_REASON) as Exit);
-		if (exit === Exit.exception) return exit;
-		if (this.rare.singleStepped(trap, breakpoints)) {
-			if (exit === undefined || exit === Exit.modeChange) {
-				this.trapAfterStep = true;
-				return undefined;
-			}
-		}
+		// A fault, an interrupt or a system call goes to its handler, which runs with TF clear (SDM volume 3, 6.12.1.3 and 17.3.1.4);
+		// #DB in its place would hide which it was.
+		const completed = exit === undefined || exit === Exit.modeChange || exit === Exit.timeStamp;
+		if (completed && this.rare.singleStepped(trap, breakpoints)) this.trapAfterStep = true;
 		return exit;
 	}
 

@@ -97,6 +97,8 @@ export const NOT_CANONICAL = 0x206c;
 /** Fuel left when a region's function returned, and u64 address of the instruction whose variant it called last. */
 export const FUEL_LEFT = 0x20d4;
 export const FAULT_RIP = 0x20d8;
+/** u64 count of the instructions that regions have executed. */
+export const REGION_INSTRUCTIONS = 0x20e0;
 /** Value of a store on its way through the slow path. */
 export const STORE_BUFFER = 0x2080;
 /** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */

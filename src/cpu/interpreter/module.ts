@@ -289,6 +289,14 @@ export function emitMain(
 						f.if(i32.ge_u(i32.load16_u(ip, record.KIND), i32.const(record.KIND_REGION)), () => {
 							book(0);
 							f.set(outcome, f.callIndirect("i32", variantType, i32.load16_u(ip, record.KIND), left));
+							f.store64(
+								zero,
+								i64.add(
+									i64.load(zero, layout.REGION_INSTRUCTIONS),
+									i64.extend_i32_u(i32.sub(left, i32.load(zero, layout.FUEL_LEFT))),
+								),
+								layout.REGION_INSTRUCTIONS,
+							);
 							f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
 							f.brIf(again, i32.eqz(outcome));
 							f.if(i32.eq(outcome, i32.const(RegionOutcome.redo)), () => {

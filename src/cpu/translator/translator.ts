@@ -74,6 +74,11 @@ export class Translator {
 		this.translate(this.queue.splice(0, BATCH));
 	}
 
+	/** Translates all that is waiting, at once. */
+	finish(): void {
+		while (this.queue.length > 0) this.translate(this.queue.splice(0, BATCH));
+	}
+
 	private translate(candidates: readonly Candidate[]): void {
 		const { memory, statistics } = this;
 		const started = performance.now();

@@ -2,9 +2,11 @@
  * The emulated processor as an engine for cases: the addresses of records.ts mapped through page tables in machine frames, a descriptor table
  * like Linux's, user mode. Relies on src/cpu only through its public interface and the layout of a vCPU's context.
  */
+
+import type { EngineOptions, Engine as ProcessorEngine } from "../../../src/cpu/engine.ts";
 import * as layout from "../../../src/cpu/layout.ts";
 import { Memory } from "../../../src/cpu/memory.ts";
-import { type DescriptorLookup, type Environment, Exit, type Processor, Vector } from "../../../src/cpu/processor.ts";
+import { type DescriptorLookup, type Environment, Exit, Vector } from "../../../src/cpu/processor.ts";
 import { Flag, Registers, Segment } from "../../../src/cpu/registers.ts";
 import {
 	Case,
@@ -29,8 +31,11 @@ export interface Engine {
 
 /** src/cpu/index.ts, as far as it is used here. */
 export interface ProcessorModule {
-	createProcessor(memory: Memory, environment: Environment): Processor;
+	createProcessor(memory: Memory, environment: Environment, options: EngineOptions): ProcessorEngine;
 }
+
+/** How cases are executed: by the interpreter, or in regions as far as the translator can hold them. */
+export type CaseTier = "interpreter" | "translator";
 
 const USER_DATA = 0x2b;
 const USER_CODE_64 = 0x33;
@@ -68,7 +73,7 @@ const CR0 = 0x8005_0033;
 const CR4 = 0x5_06a0 & ~0x80;
 const EFER = 0xd01;
 /** Repeated instructions may take several goes; what needs more never ends. */
-const FUEL = 20_000;
+const FUEL = 20_600;
 const WITH_ERROR_CODE: ReadonlySet<number> = new Set([8, 10, 11, 12, 13, 14, 17]);
 
 /** What the host reports for a case that did not end: no vector has this number. */
@@ -76,7 +81,7 @@ export const NEVER_ENDS = 0xff;
 
 export class EmulatedEngine implements Engine {
 	private readonly memory = new Memory(FRAMES);
-	private readonly processor: Processor;
+	private readonly processor: ProcessorEngine;
 	private readonly registers: Registers;
 	private readonly data: Uint8Array;
 	private readonly code: Uint8Array;
@@ -86,9 +91,16 @@ export class EmulatedEngine implements Engine {
 	private view = new DataView(this.output.buffer);
 	private used = 0;
 
-	constructor(module: ProcessorModule) {
+	/** Instructions of the last batch, by case. */
+	readonly executed: number[] = [];
+
+	constructor(
+		module: ProcessorModule,
+		readonly tier: CaseTier = "interpreter",
+	) {
 		const { memory } = this;
-		this.processor = module.createProcessor(memory, environment);
+		const options: EngineOptions = tier === "interpreter" ? { tier } : { tier: "both", hotCount: 2 };
+		this.processor = module.createProcessor(memory, environment, options);
 		this.registers = new Registers(memory, layout.STATE);
 		const entry = (table: number, index: number, frame: number, flags: number): void => {
 			memory.setU64(memory.frame(table) + index * 8, frame * layout.PAGE_SIZE + flags);
@@ -119,9 +131,14 @@ export class EmulatedEngine implements Engine {
 	}
 
 	/** The project's own processor. */
-	static async load(): Promise<EmulatedEngine> {
+	static async load(tier: CaseTier = "interpreter"): Promise<EmulatedEngine> {
 		const path = new URL("../../../src/cpu/index.ts", import.meta.url).href;
-		return new EmulatedEngine((await import(path)) as ProcessorModule);
+		return new EmulatedEngine((await import(path)) as ProcessorModule, tier);
+	}
+
+	/** Instructions executed so far, and the share of them that ran in regions. */
+	get statistics(): { readonly instructions: number; readonly translated: number } {
+		return this.processor.statistics;
 	}
 
 	async run(batch: CaseBatch): Promise<Uint8Array> {
@@ -132,6 +149,7 @@ export class EmulatedEngine implements Engine {
 		for (let index = 0; index < batch.count; index += SLOTS) {
 			const end = Math.min(index + SLOTS, batch.count);
 			this.putCode(batch, index, end);
+			if (this.tier === "translator") this.translate(batch, index, end);
 			for (let i = index; i < end; i++) {
 				if (this.used + Result.maxBytes > this.output.length) this.grow();
 				this.runCase(batch, i);
@@ -159,6 +177,31 @@ export class EmulatedEngine implements Engine {
 		this.view = new DataView(output.buffer);
 	}
 
+	/** Makes regions of the cases' first instructions. */
+	private translate(batch: CaseBatch, from: number, to: number): void {
+		for (let index = from; index < to; index++) {
+			const at = batch.offset(index);
+			if (batch.view.getUint8(at + Case.step) !== 0) continue;
+			this.load(batch, at);
+			this.processor.requestTranslation();
+		}
+		this.processor.translateQueued();
+	}
+
+	/**
+	 * Runs in one go, or in the translator's case now and then in small ones, which end within regions and begin anew in the midst of blocks;
+	 * or with the TLB empty, so that accesses miss it in regions.
+	 */
+	private runAll(index: number): Exit {
+		const { processor } = this;
+		if (this.tier === "interpreter") return processor.run(FUEL);
+		if (index % 8 === 5) processor.flushAll();
+		if (index % 8 !== 6) return processor.run(FUEL);
+		let exit: Exit = Exit.fuel;
+		for (let left = FUEL; left > 0 && exit === Exit.fuel; left -= SLICE) exit = processor.run(SLICE);
+		return exit;
+	}
+
 	/** Loads a case, runs it and appends its result. */
 	runCase(batch: CaseBatch, index: number): void {
 		const { processor, registers } = this;
@@ -169,7 +212,9 @@ export class EmulatedEngine implements Engine {
 		this.data.set(windowContent, window);
 		this.load(batch, at);
 
-		const exit = processor.run(FUEL);
+		const before = processor.executed;
+		const exit = this.runAll(index);
+		this.executed[index] = processor.executed - before;
 		let vector = registers.vector;
 		let error = registers.errorCode;
 		if (exit === Exit.fuel) {
@@ -289,6 +334,8 @@ export class EmulatedEngine implements Engine {
 	}
 }
 
+/** A little more than the fast loop leaves to the exact one. */
+const SLICE = 103;
 const INT3 = 0xcc;
 const EXPECTED = new Uint8Array(DATA_BYTES);
 const EXPECTED_VIEW = new DataView(EXPECTED.buffer);

@@ -23,6 +23,8 @@ export interface GeneratorOptions {
 const ARITHMETIC = 0x8d5;
 const DEFAULT_MXCSR = 0x1f80;
 const DEFAULT_CONTROL = 0x037f;
+/** Bytes that instructions in a row may take. */
+const STRAIGHT_CODE = 80;
 
 function usesFile(form: InstructionForm, file: "xmm" | "mmx"): boolean {
 	return form.operands.some((operand) => operand.file === file);
@@ -133,7 +135,7 @@ export class Generator {
 		const slot = slotOf(index);
 		const slotStart = CODE + slot * SLOT_BYTES;
 		const reach = 136;
-		let rip = slotStart + reach + random.below(SLOT_BYTES - 2 * reach - Case.maxCode);
+		let rip = slotStart + reach + random.below(SLOT_BYTES - 2 * reach - STRAIGHT_CODE);
 		// Across the two pages, or over the end of the second, behind which nothing is mapped.
 		const lastOfPage = slot % (SLOTS / 2) === SLOTS / 2 - 1;
 		if (drawn.length === 1 && lastOfPage && random.once(4)) rip = slotStart + SLOT_BYTES - random.between(1, 12);
@@ -146,7 +148,7 @@ export class Generator {
 			if (!keep) prepare(name, test, random);
 			encoder.encode(form, test, rip, keep);
 			if (!keep) adjust(name, test, random, encoded);
-			if (view.getUint8(base + Case.codeLength) + encoded.length > Case.maxCode) break;
+			if (view.getUint8(base + Case.codeLength) + encoded.length > STRAIGHT_CODE) break;
 			test.append(encoded.bytes, encoded.length);
 			rip += encoded.length;
 			if (traits[drawn[i]!]!.branch) {

@@ -5,14 +5,15 @@
  *
  * --form takes a regular expression of mnemonics, --encoding one of encodings; --length makes sequences; --compat runs compatibility
  * mode; --host compares the host with itself (the oracle's own test); --reproduce N runs case N alone, --first N starts
- * with it.
+ * with it; --tier runs cases in the interpreter, in regions of the translator, or in both, compared with each other too.
  */
 import { parseArgs } from "node:util";
-import { EmulatedEngine, type Engine } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import { catalogueForms, comparableForms } from "./forms.ts";
 import { Native, unavailable } from "./native.ts";
 import { SLOTS } from "./records.ts";
 import { compareEngines, type RunSummary } from "./run.ts";
+import { isTierChoice, loadTier, TIERS } from "./tiers.ts";
 
 const { values } = parseArgs({
 	options: {
@@ -27,6 +28,7 @@ const { values } = parseArgs({
 		compat: { type: "boolean", default: false },
 		host: { type: "boolean", default: false },
 		catalogue: { type: "boolean", default: false },
+		tier: { type: "string", default: "interpreter" },
 		verbose: { type: "boolean", default: false },
 	},
 });
@@ -57,6 +59,10 @@ if (reason !== undefined) {
 	console.error(`No oracle here: ${reason}.`);
 	process.exit(2);
 }
+if (!isTierChoice(values.tier)) {
+	console.error(`--tier: one of ${TIERS.join(", ")}.`);
+	process.exit(2);
+}
 const useCatalogue = values.host || values.catalogue;
 const all = await (useCatalogue ? catalogueForms() : comparableForms());
 const forms = all.filter(
@@ -70,7 +76,7 @@ if (forms.length === 0) {
 	process.exit(2);
 }
 const native = new Native();
-const tested: Engine = values.host ? new Native() : await EmulatedEngine.load();
+const tested: Engine = values.host ? new Native() : await loadTier(values.tier);
 const seed = Number(values.seed);
 const single = values.reproduce !== undefined;
 const flags = [
@@ -79,6 +85,7 @@ const flags = [
 	values.encoding === "." ? "" : ` --encoding '${values.encoding}'`,
 	values.length === "1" ? "" : ` --length ${values.length}`,
 	values.compat ? " --compat" : "",
+	values.tier === "interpreter" ? "" : ` --tier ${values.tier}`,
 	values.catalogue ? " --catalogue" : "",
 ];
 const started = performance.now();
@@ -106,6 +113,8 @@ try {
 	console.log(
 		`${summary.cases} cases of ${forms.length} forms in ${seconds.toFixed(1)} s: ${summary.mismatches} mismatches (seed ${seed})`,
 	);
+	const share = (tested as { translatedShare?: number }).translatedShare;
+	if (share !== undefined) console.log(`${(share * 100).toFixed(1)}% of the instructions ran in regions`);
 	process.exitCode = summary.mismatches === 0 ? 0 : 1;
 } finally {
 	native.close();

@@ -25,7 +25,7 @@
 #define PAGE 4096
 #define DATA_PAGES 2
 #define CODE_PAGES 2
-#define CODE_BYTES 80
+#define CODE_BYTES 240
 #define WINDOW_BYTES 128
 #define USER_DATA 0x2b
 #define USER_CODE_64 0x33
@@ -72,7 +72,7 @@ struct result {
 /* Then `changes` times: offset of an eight-byte word from `data` (u64), its value (u64). */
 
 _Static_assert(sizeof(struct header) == 64 + (DATA_PAGES + 1) * PAGE, "header");
-_Static_assert(sizeof(struct test_case) == 784, "case");
+_Static_assert(sizeof(struct test_case) == 944, "case");
 _Static_assert(sizeof(struct result) == 640, "result");
 
 #define MAX_RESULT (sizeof(struct result) + DATA_PAGES * PAGE * 2)

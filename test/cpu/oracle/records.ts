@@ -34,7 +34,7 @@ const MAGIC = 0x6c63726f;
 
 /** A case: what the processor is set to before it runs. */
 export const Case = {
-	bytes: 784,
+	bytes: 944,
 	codeLength: 0,
 	/** 0: 64-bit mode, 1: compatibility mode. */
 	mode: 1,
@@ -48,13 +48,13 @@ export const Case = {
 	/** Abridged, as in FXSAVE. */
 	x87Tags: 28,
 	code: 48,
-	maxCode: 80,
-	gpr: 128,
-	xmm: 256,
-	st: 512,
+	maxCode: 240,
+	gpr: 288,
+	xmm: 416,
+	st: 672,
 	/** Where the 128 bytes that follow are put into the data pages (offset, a multiple of 8). */
-	window: 640,
-	windowContent: 656,
+	window: 800,
+	windowContent: 816,
 	windowBytes: 128,
 } as const;
 
