@@ -13,6 +13,7 @@ import { GuestMemory } from "./guest-memory.ts";
 import { hypercallTable } from "./hypercalls/index.ts";
 import { HypervisorLog } from "./log.ts";
 import { readDescriptor } from "./mm/gdt.ts";
+import { noteLdtFault } from "./mm/ldt.ts";
 import { runVcpu } from "./run.ts";
 import { IDLE_CONTEXT, Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { TimerQueue } from "./timers.ts";
@@ -89,7 +90,10 @@ class Machine implements Hypervisor, Environment {
 
 	descriptor(selector: number): DescriptorLookup | undefined {
 		const vcpu = this.scheduler.current;
-		return vcpu !== undefined && readDescriptor(vcpu, selector, this.lookup) ? this.lookup : undefined;
+		if (vcpu === undefined) return undefined;
+		if (readDescriptor(vcpu, selector, this.lookup)) return this.lookup;
+		noteLdtFault(vcpu, selector);
+		return undefined;
 	}
 
 	allocateSlot(): number | undefined {

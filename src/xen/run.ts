@@ -7,6 +7,7 @@ import { Exit, PageFault, Vector } from "../cpu/processor.ts";
 import { emulateForcedInvalidOpcode, emulatePrivileged } from "./emulate.ts";
 import { emulatePageTableWrite } from "./emulate-store.ts";
 import { dispatchHypercall } from "./hypercalls/index.ts";
+import { ldtFaultAddress } from "./mm/ldt.ts";
 import {
 	deliverEvents,
 	deliverNmi,
@@ -106,9 +107,17 @@ function exception(vcpu: Vcpu): void {
 				return;
 			}
 			break;
-		case Vector.generalProtection:
+		case Vector.generalProtection: {
+			const missing = vcpu.ldtFault === 0 ? undefined : ldtFaultAddress(vcpu, errorCode);
+			if (missing !== undefined) {
+				// Xen reads the LDT where the guest has it mapped, and a page that is missing there is the guest's fault to take.
+				registers.cr2 = missing;
+				injectException(vcpu, Vector.pageFault, 0);
+				return;
+			}
 			if (emulatePrivileged(vcpu, errorCode)) return;
 			break;
+		}
 		case Vector.invalidOpcode:
 			if (emulateForcedInvalidOpcode(vcpu)) return;
 			break;

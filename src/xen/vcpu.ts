@@ -75,6 +75,8 @@ export class Vcpu {
 	ldtEntries = 0;
 	/** Machine frames of the LDT's pages that are in use, 0 for the others (mm/ldt.ts). */
 	readonly ldtFrames = new Uint32Array(16);
+	/** The selector (without RPL) whose descriptor was last asked for in vain because its page of the LDT is missing, or 0. */
+	ldtFault = 0;
 	/** Machine frame of a table that it was preempted while checking (mm/page-types.ts), 0 for none. */
 	partialTable = 0;
 	/** Virtualised IOPL, in place in RFLAGS (PHYSDEVOP_set_iopl). */

@@ -24,6 +24,21 @@ export function ldtFrame(frames: FrameTable, vcpu: Vcpu, page: number): number {
 	return mfn;
 }
 
+/** Notes that the processor asked for a descriptor of the LDT whose page cannot hold any: its fault is a page fault then. */
+export function noteLdtFault(vcpu: Vcpu, selector: number): void {
+	const isInLdt = (selector & 4) !== 0 && (selector & 0xffff) >>> 3 < vcpu.ldtEntries;
+	vcpu.ldtFault = isInLdt ? selector & 0xfffc : 0;
+}
+
+/**
+ * The address that a #GP with `errorCode` is a page fault at, because the LDT's page is missing there; undefined where it is not.
+ */
+export function ldtFaultAddress(vcpu: Vcpu, errorCode: number): number | undefined {
+	const selector = vcpu.ldtFault;
+	vcpu.ldtFault = 0;
+	return selector !== 0 && selector === errorCode ? vcpu.ldtBase + (selector & ~7) : undefined;
+}
+
 /** Gives up the frames of a vCPU's LDT; they are looked up anew when needed. */
 export function dropLdt(frames: FrameTable, vcpu: Vcpu): void {
 	const { ldtFrames } = vcpu;
