@@ -27,7 +27,7 @@ export class Domain {
 	/** VMASST_TYPE_* bits that are enabled. */
 	vmAssist = 0;
 	/** What it last wrote to the few I/O ports that exist for it (ports.ts). */
-	readonly ports = { pciAddress: 0, cmosIndex: 0, systemControl: 0 };
+	readonly ports = { pciAddress: 0, cmosIndex: 0 };
 	/** The toolstack has stopped it for a while. */
 	paused = false;
 	/** Machine frame of the first table that it no longer uses but that is not yet dropped (mm/page-types.ts), 0 for none. */

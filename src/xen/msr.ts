@@ -65,6 +65,9 @@ const MSRS = new Map<number, Msr>([
 			read: (vcpu, value) => setNumber(value, vcpu.domain.hypervisor.clock.tsc()),
 		},
 	],
+	// The machine-check registers of a Pentium: Linux reads them on processors of any age.
+	[0x00, { name: "P5_MC_ADDR", read: reads(0) }],
+	[0x01, { name: "P5_MC_TYPE", read: reads(0) }],
 	[0x17, { name: "PLATFORM_ID", read: reads(0) }],
 	[
 		0x1b,
@@ -96,8 +99,12 @@ const MSRS = new Map<number, Msr>([
 		{
 			name: "EFER",
 			read: (vcpu, value) => setNumber(value, vcpu.registers.control(EFER)),
+			// Nothing of it is the guest's, but what it is may be said again.
+			write: (vcpu, value) => value.high === 0 && value.low === vcpu.registers.control(EFER),
 		},
 	],
+	// Where an HVM guest has its hypercall page written.
+	[0x4000_0000, { name: "XEN_HYPERCALL", read: reads(0) }],
 	[
 		0xc000_0100,
 		{

@@ -1,6 +1,6 @@
 /**
  * I/O ports of a PV guest without devices of its own: whom the virtual IOPL and I/O bitmap let through, and what is behind the ports -
- * nothing but the few registers that Xen keeps for every guest (PCI configuration address, CMOS index, the timer's gate at 0x61).
+ * nothing but the few registers that Xen keeps for every guest (PCI configuration address, CMOS index).
  */
 import { Access } from "../cpu/processor.ts";
 import { VMASST_ARCHITECTURAL_IOPL } from "./traps.ts";
@@ -8,12 +8,6 @@ import type { Vcpu } from "./vcpu.ts";
 
 const PCI_ADDRESS = 0xcf8;
 const CMOS_INDEX = 0x70;
-const SYSTEM_CONTROL_B = 0x61;
-const TIMER_CHANNEL_2 = 0x42;
-const TIMER_COMMAND = 0x43;
-/** Output of timer channel 2, and the refresh toggle, in port 0x61. */
-const TIMER_OUTPUT = 0x20;
-const REFRESH = 0x10;
 
 /** The vCPU's IOPL is enough for what it runs: the kernel counts as ring 1, or 0 with architectural_iopl; programs as 3. */
 export function ioplAllows(vcpu: Vcpu): boolean {
@@ -47,13 +41,6 @@ export function readPort(vcpu: Vcpu, port: number, size: number): number {
 function readByte(vcpu: Vcpu, port: number): number {
 	const { ports } = vcpu.domain;
 	switch (port) {
-		case SYSTEM_CONTROL_B:
-			// The timer's output is high and refresh toggles: loops that wait for either end.
-			ports.systemControl ^= REFRESH;
-			return ports.systemControl | TIMER_OUTPUT;
-		case TIMER_CHANNEL_2:
-		case TIMER_COMMAND:
-			return 0;
 		case CMOS_INDEX:
 			return ports.cmosIndex;
 		default:
@@ -70,7 +57,6 @@ export function writePort(vcpu: Vcpu, port: number, size: number, value: number)
 	}
 	for (let index = 0; index < size; index++) {
 		const byte = (value >>> (index * 8)) & 0xff;
-		if (port + index === SYSTEM_CONTROL_B) ports.systemControl = byte & 0x0f;
-		else if (port + index === CMOS_INDEX) ports.cmosIndex = byte;
+		if (port + index === CMOS_INDEX) ports.cmosIndex = byte;
 	}
 }
