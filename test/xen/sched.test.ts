@@ -46,12 +46,14 @@ describe("sched_op", () => {
 		expect(guest.vcpu().blocked).toBe(false);
 	});
 
-	it("shuts down for the reasons that there are", () => {
+	it("shuts down for a byte of reason, and what was announced wins", () => {
 		const machine = createMachine();
 		const guest = machine.addGuest();
-		expect(sched(guest, 0, SchedOp.shutdown, 6)).toBe(-Errno.EINVAL);
 		expect(guest.call(Call.sched, SchedOp.shutdown, HOLE)).toBe(-Errno.EFAULT);
-		expect(sched(guest, 0, SchedOp.shutdownCode, 9)).toBe(-Errno.EINVAL);
+		const announcing = machine.addGuest();
+		expect(sched(announcing, 0, SchedOp.shutdownCode, 0x109)).toBe(0);
+		expect(sched(announcing, 0, SchedOp.shutdown, 0)).toBe(0);
+		expect(announcing.domain.shutdown).toBe(9);
 		expect(guest.domain.shutdown).toBeUndefined();
 		let told = -1;
 		guest.domain.onShutdown = (reason) => {

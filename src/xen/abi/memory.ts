@@ -79,5 +79,5 @@ export const mapSpaceForeign = 4;
 /** struct xen_vnuma_topology_info, struct xen_mem_access_op, struct xen_mem_acquire_resource, struct xen_reserved_device_memory_map. */
 export const VNUMA_TOPOLOGY_SIZE = 40;
 export const ACCESS_OPERATION_SIZE = 32;
-export const ACQUIRE_RESOURCE_SIZE = 40;
+export const ACQUIRE_RESOURCE_SIZE = 32;
 export const reservedDeviceMemoryMap = struct({ flags: u32, nrEntries: u32, buffer: i64, device: u64 });

@@ -17,7 +17,7 @@ function setGdtCall(vcpu: Vcpu, args: Arguments): number {
 	const entries = args.low(1);
 	if (entries > FIRST_RESERVED_GDT_ENTRY) return EINVAL;
 	const pages = Math.ceil(entries / ENTRIES);
-	if (!copyFromGuest(hypervisor, args.signed(0), pages * 8)) return -Errno.EFAULT;
+	if (pages > 0 && !copyFromGuest(hypervisor, args.signed(0), pages * 8)) return -Errno.EFAULT;
 	const list = Array.from({ length: pages }, (_, page) => hypervisor.memory.u64(SCRATCH + page * 8));
 	hypervisor.frames.startWork();
 	return setGdt(vcpu, list, entries);

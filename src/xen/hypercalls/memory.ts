@@ -233,7 +233,7 @@ function acquireResource(domain: Domain, address: number): number {
 	const { memory } = domain.hypervisor;
 	if (!fetch(domain, address, abi.ACQUIRE_RESOURCE_SIZE)) return EFAULT;
 	// domid, type, id, nr_frames, and the padding that must be 0.
-	if (memory.u32(SCRATCH + 16) !== 0) return EINVAL;
+	if (memory.u32(SCRATCH + 12) !== 0) return EINVAL;
 	const id = memory.u16(SCRATCH);
 	return domain.hypervisor.domains.has(id) ? -Errno.EPERM : -Errno.ESRCH;
 }

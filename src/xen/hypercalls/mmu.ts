@@ -33,7 +33,7 @@ function mmuUpdate(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const count = (args.low(1) & ~MMU_UPDATE_PREEMPTED) >>> 0;
 	const address = args.signed(0);
 	const before = doneBefore(vcpu, args);
-	if (count !== 0 && (!addressOk(address) || !addressOk(address + count * MMU_UPDATE_SIZE - 1))) {
+	if (!addressOk(address) || (count !== 0 && !addressOk(address + count * MMU_UPDATE_SIZE - 1))) {
 		return endBatch(vcpu, args, 0, before, MMU_UPDATE_SIZE, -Errno.EFAULT);
 	}
 	const tableDomain = args.low(3) >>> 16;

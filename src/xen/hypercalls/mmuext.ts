@@ -28,12 +28,12 @@ function mmuext(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const address = args.signed(0);
 	const { size } = mmuextOp;
 	const before = doneBefore(vcpu, args);
-	if (count !== 0 && (!addressOk(address) || !addressOk(address + count * size - 1))) {
+	if (!addressOk(address) || (count !== 0 && !addressOk(address + count * size - 1))) {
 		return endBatch(vcpu, args, 0, before, size, -Errno.EFAULT);
 	}
 	const owner = pageOwner(vcpu, args.low(3) & 0xffff);
 	if (owner < 0) return owner;
-	if (owner === DOMID_IO) return EINVAL;
+	if (owner === DOMID_IO) return -Errno.EPERM;
 
 	let result = 0;
 	let done = 0;

@@ -10,6 +10,8 @@ import type { Vcpu } from "../vcpu.ts";
 
 /** XENOPROF_last_op */
 const XENOPROF_LAST = 17;
+/** struct xenoprof_init */
+const XENOPROF_INIT_SIZE = 72;
 /** Also DOMID_FIRST_RESERVED. */
 const DOMID_SELF = 0x7ff0;
 
@@ -44,7 +46,7 @@ function domctl(vcpu: Vcpu, args: Arguments): HypercallResult {
 /** HVMOP_set_param and get_param check their structure before they find that the domain is no HVM guest. */
 function hvmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const { hypervisor } = vcpu.domain;
-	const operation = args.low(0);
+	const operation = args.high(0) === 0 ? args.low(0) : -1;
 	switch (operation) {
 		case 0:
 		case 1: {
@@ -78,10 +80,16 @@ function dmOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 }
 
 /** XENOPROF_init says that there is no performance counter; the rest is the profiling domain's. */
-function xenoprof(_vcpu: Vcpu, args: Arguments): HypercallResult {
+function xenoprof(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const operation = args.low(0);
 	if (operation > XENOPROF_LAST) return -Errno.EINVAL;
-	return operation === 0 ? -Errno.ENODEV : -Errno.EPERM;
+	if (operation !== 0) return -Errno.EPERM;
+	return copyFromGuest(vcpu.domain.hypervisor, args.signed(1), XENOPROF_INIT_SIZE) ? -Errno.ENODEV : -Errno.EFAULT;
+}
+
+/** The second part of a long domctl, which only a domctl may ask for. */
+function pagingControl(vcpu: Vcpu, args: Arguments): HypercallResult {
+	return copyFromGuest(vcpu.domain.hypervisor, args.signed(0), DOMCTL.size) ? -Errno.EOPNOTSUPP : -Errno.EFAULT;
 }
 
 function refuse(errno: number): Hypercall["handler"] {
@@ -116,6 +124,6 @@ export const refusedHypercalls: readonly Hypercall[] = [
 		handler: dmOp,
 	},
 	{ number: 42, name: "hypfs_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
-	{ number: 49, name: "paging_domctl_cont", arguments: OPERATION, handler: refuse(Errno.EOPNOTSUPP) },
+	{ number: 49, name: "paging_domctl_cont", arguments: OPERATION, handler: pagingControl },
 	{ number: 48, name: "mca", arguments: OPERATION, handler: refuse(Errno.EPERM) },
 ];
