@@ -1,0 +1,83 @@
+/** The command `paravirt boot` with Debian's kernel: how guests end, and what they are given. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { debianGuest } from "../../src/guests/debian.ts";
+import { complaints } from "./guest.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const MIB = 2 ** 20;
+
+/** @param input lines for the guest's shell */
+async function boot(input: string, ...args: string[]) {
+	const child = spawn(process.execPath, ["--import", "tsx", MAIN, "boot", ...args], {
+		stdio: ["pipe", "pipe", "pipe"],
+	});
+	let stdout = "";
+	let stderr = "";
+	child.stdout.on("data", (data) => {
+		stdout += data;
+	});
+	child.stderr.on("data", (data) => {
+		stderr += data;
+	});
+	child.stdin.on("error", () => {});
+	child.stdin.end(input);
+	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+	return { status, stdout: stdout.replaceAll("\r\n", "\n"), stderr };
+}
+
+describe("paravirt boot with Debian's kernel", () => {
+	let directory = "";
+	beforeAll(async () => {
+		// Fetched here, where it may take its time.
+		await debianGuest();
+		directory = mkdtempSync(join(tmpdir(), "paravirt-boot-"));
+	}, 600_000);
+	afterAll(() => rmSync(directory, { recursive: true }));
+
+	it("reports a crash of the kernel, with the names of its functions, and ends with status 3", async () => {
+		const { status, stdout, stderr } = await boot("echo c >/proc/sysrq-trigger\n", "--clock", "deterministic");
+		expect(status).toBe(3);
+		expect(stdout).toContain("Kernel panic - not syncing: sysrq triggered crash");
+		expect(stderr).toMatch(/^Domain 1 \(guest\) crashed: /m);
+		expect(stderr).toMatch(/^ +rax [0-9a-f]{16}/m);
+		const trace = stderr.slice(stderr.indexOf("Call trace:"));
+		for (const name of ["xen_panic_event", "panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write"]) {
+			expect(trace).toMatch(new RegExp(`\\b${name}\\+0x`));
+		}
+	});
+
+	it("ends a guest that restarts; 64 MiB are enough for that", async () => {
+		const { status, stdout, stderr } = await boot("grep MemTotal /proc/meminfo; reboot -f\n", "--memory", "64M");
+		expect(status).toBe(0);
+		expect(stderr).toContain("the guest asked for a restart");
+		expect(stdout).toMatch(/^MemTotal: +\d{4,5} kB$/m);
+		expect(complaints(stdout)).toEqual([]);
+	});
+
+	it("ends a guest whose time is up with status 4", async () => {
+		const { status, stdout, stderr } = await boot("", "--timeout", "4");
+		expect(status).toBe(4);
+		expect(stderr).toContain("still running after 4 seconds");
+		expect(stdout === "" || stdout.includes("Linux version")).toBe(true);
+	});
+
+	it("powers off at the end of its input, with the exit of the shell", async () => {
+		const { status, stdout } = await boot("echo the last line\n", "--clock", "deterministic", "--append", "quiet");
+		expect(status).toBe(0);
+		expect(stdout).toMatch(/^the last line$/m);
+	});
+
+	it("refuses a ramdisk that is larger than the memory", async () => {
+		const ramdisk = join(directory, "ramdisk");
+		writeFileSync(ramdisk, new Uint8Array(80 * MIB));
+		const { status, stderr } = await boot("", "--ramdisk", ramdisk, "--memory", "64M");
+		expect(status).toBe(1);
+		expect(stderr).toContain(`${ramdisk}: the ramdisk of 80 MiB (unpacked) does not fit into the domain's 64 MiB`);
+		expect(stderr).toMatch(/--memory \d+M/);
+	});
+});
