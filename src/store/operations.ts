@@ -16,10 +16,13 @@ function lookUp(space: Space, caller: Caller, path: Path, access: number, on: nu
 	if (!space.depend(path, on)) return "ENOSPC";
 	const node = find(space.root, path.names);
 	if (node !== undefined) return (accessOf(caller, node.permissions) & access) === access ? node : "EACCES";
-	const nearest = ancestor(path, existingDepth(space.root, path.names));
+	const depth = existingDepth(space.root, path.names);
+	const nearest = ancestor(path, depth);
+	// The answer depends on that node's permissions, and on there being no nearer one.
 	if (!space.depend(nearest, Dependence.permissions)) return "ENOSPC";
+	if (!space.depend(ancestor(path, depth + 1), Dependence.permissions)) return "ENOSPC";
 	const { permissions } = find(space.root, nearest.names) as Node;
-	return (accessOf(caller, permissions) & access) === access ? "ENOENT" : "EACCES";
+	return (accessOf(caller, permissions) & access) !== 0 ? "ENOENT" : "EACCES";
 }
 
 /** READ */

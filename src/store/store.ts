@@ -25,7 +25,9 @@ export class Store implements Space {
 	/** The tree before the first pending change. */
 	private settled = this.root;
 
-	constructor(private readonly onChange: ChangeListener) {}
+	constructor(private readonly onChange: ChangeListener) {
+		this.entries.add(ownerOf(this.root.permissions), 1);
+	}
 
 	nextGeneration(): number {
 		return ++this.generation;

@@ -51,7 +51,9 @@ export function answer(state: ModelState, domid: number, { type, path, argument 
 	let nearest = path;
 	while (!state.has(nearest)) nearest = parent(nearest);
 	const above = state.get(nearest) as ModelNode;
-	if (!allows(domid, node ?? above, need)) return result("!EACCES");
+	// Of a missing node everybody is told who has any of the rights above it.
+	if (node === undefined && ![...need].some((right) => allows(domid, above, right))) return result("!EACCES");
+	if (node !== undefined && !allows(domid, node, need)) return result("!EACCES");
 	const next = new Map(state);
 	switch (type) {
 		case "read":
