@@ -16,10 +16,10 @@ import { RESERVED_CONSOLE, RESERVED_XENSTORE } from "../xen/abi/grant-table.ts";
 import {
 	type BuiltDomain,
 	buildDomain,
+	codeNames,
 	ImageError,
 	type KernelImage,
 	openKernel,
-	symbolsFromKernel,
 } from "../xen/boot/index.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import type { Domain } from "../xen/domain.ts";
@@ -76,8 +76,6 @@ export interface BuiltGuest {
 	destroy(): void;
 }
 
-/** PF_X of an ELF segment. */
-const EXECUTABLE = 1;
 /** Domain 0, to which guests grant their rings. */
 const SERVICE_DOMAIN = 0;
 
@@ -161,17 +159,7 @@ function lazySymbols(request: GuestRequest): (address: number) => string | undef
 	const { kernel, kernelName } = request;
 	let find: ((address: number) => string | undefined) | undefined;
 	return (address) => {
-		if (find === undefined) {
-			const { elf } = openKernel(kernel, kernelName);
-			const symbols = symbolsFromKernel(elf);
-			const code = elf.segments.filter(({ flags }) => (flags & EXECUTABLE) !== 0);
-			find = (inner) => {
-				const isCode = code.some(
-					({ virtualAddress, memorySize }) => inner >= virtualAddress && inner < virtualAddress + memorySize,
-				);
-				return isCode && symbols.lookup(inner) !== undefined ? symbols.format(inner) : undefined;
-			};
-		}
+		find ??= codeNames(openKernel(kernel, kernelName).elf);
 		return find(address);
 	};
 }

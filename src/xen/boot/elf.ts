@@ -6,9 +6,12 @@ import { ImageError } from "./errors.ts";
 
 export const PT_LOAD = 1;
 export const PT_NOTE = 4;
+export const PF_X = 1;
 export const SHT_SYMTAB = 2;
 export const SHT_NOTE = 7;
 export const SHT_NOBITS = 8;
+export const SHF_WRITE = 1;
+export const SHF_EXECINSTR = 4;
 export const EM_X86_64 = 62;
 
 const HEADER_SIZE = 64;
@@ -47,6 +50,8 @@ export interface ElfSegment {
 export interface ElfSection {
 	readonly name: string;
 	readonly type: number;
+	/** SHF_*, the low 32 bits. */
+	readonly flags: number;
 	readonly address: number;
 	readonly offset: number;
 	readonly size: number;
@@ -202,6 +207,7 @@ export class ElfFile {
 			return {
 				name: names === undefined ? "" : cString(names, Math.min(nameOffset, names.length)),
 				type: this.view.getUint32(at + 4, true),
+				flags: this.view.getUint32(at + 8, true),
 				address: this.i64(at + 16),
 				offset: this.offset(at + 24),
 				size: this.offset(at + 32),

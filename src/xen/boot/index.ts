@@ -14,4 +14,11 @@ export { readKallsyms } from "./kallsyms.ts";
 export { type KernelImage, openKernel } from "./kernel.ts";
 export { offersPv, parseXenNotes, requirePv, type XenNote, type XenParameters } from "./notes.ts";
 export { type Compression, compressionOf, decompress, MAX_UNPACKED_SIZE } from "./payload.ts";
-export { type KernelSymbol, type SymbolAt, SymbolTable, symbolsFromKernel, symbolsFromSystemMap } from "./symbols.ts";
+export {
+	codeNames,
+	type KernelSymbol,
+	type SymbolAt,
+	SymbolTable,
+	symbolsFromKernel,
+	symbolsFromSystemMap,
+} from "./symbols.ts";

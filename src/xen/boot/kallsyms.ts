@@ -1,15 +1,16 @@
 /**
  * The kernel's own symbol table (CONFIG_KALLSYMS), found in an image that has no symbols which would say where it is. Its parts stand one after
- * another in .rodata, each aligned to 8; two of them are recognised by their form and lead to the rest. The layout is that
+ * another in .rodata, each aligned; two of them are recognised by their form and lead to the rest. The layout is that
  * of Linux's scripts/kallsyms.c:
  *
  *   Linux 6.1:     offsets, relative_base, num_syms, names, markers, (seqs_of_names,) token_table, token_index
  *   Linux 6.4 on:  num_syms, names, markers, token_table, token_index, offsets, relative_base, ...
+ *   Linux 7.2:     the same without relative_base: each offset counts from its own place. Aligned to 4, the others to 8
  *
  * A name is a length and as many bytes, each the number of a token; the first character that they spell is the symbol's type.
  */
 import { cString, type ElfFile } from "./elf.ts";
-import type { KernelSymbol } from "./symbols.ts";
+import { isCodeType, type KernelSymbol } from "./symbols.ts";
 
 const TOKENS = 256;
 const DIGIT_ZERO = 0x30;
@@ -20,8 +21,21 @@ const MAX_TRIES = 200;
 /** More symbols than any kernel has. */
 const MAX_SYMBOLS = 2_000_000;
 
-function align8(offset: number): number {
-	return Math.ceil(offset / 8) * 8;
+/** What a kernel's tables are aligned to; found by trying. */
+const ALIGNMENTS = [8, 4] as const;
+type Alignment = (typeof ALIGNMENTS)[number];
+
+function align(offset: number, alignment: Alignment): number {
+	return Math.ceil(offset / alignment) * alignment;
+}
+
+/** .rodata */
+interface Area {
+	readonly bytes: Uint8Array;
+	readonly view: DataView;
+	/** Virtual address of its first byte. */
+	readonly address: number;
+	readonly alignment: Alignment;
 }
 
 interface TokenTable {
@@ -41,7 +55,7 @@ function findDigits(bytes: Uint8Array, from: number): number {
 }
 
 /** 256 strings from `start` on, followed by an array of their offsets, which proves them. */
-function readTokenTable(bytes: Uint8Array, view: DataView, start: number): TokenTable | undefined {
+function readTokenTable({ bytes, view, alignment }: Area, start: number): TokenTable | undefined {
 	const tokens: string[] = [];
 	const offsets: number[] = [];
 	let at = start;
@@ -51,7 +65,7 @@ function readTokenTable(bytes: Uint8Array, view: DataView, start: number): Token
 		tokens.push(text);
 		at += text.length + 1;
 	}
-	const index = align8(at);
+	const index = align(at, alignment);
 	const end = index + TOKENS * 2;
 	if (tokens.length < TOKENS || end > bytes.length) return undefined;
 	return offsets.every((offset, token) => view.getUint16(index + token * 2, true) === offset)
@@ -60,7 +74,8 @@ function readTokenTable(bytes: Uint8Array, view: DataView, start: number): Token
 }
 
 /** Goes back from the digits to the first token: over those that end in a zero, then to an aligned address. */
-function findTokenTable(bytes: Uint8Array, view: DataView): TokenTable | undefined {
+function findTokenTable(area: Area): TokenTable | undefined {
+	const { bytes, alignment } = area;
 	let tries = 0;
 	for (let digits = findDigits(bytes, 0); digits >= 0 && tries < MAX_TRIES; digits = findDigits(bytes, digits + 1)) {
 		tries++;
@@ -69,9 +84,9 @@ function findTokenTable(bytes: Uint8Array, view: DataView): TokenTable | undefin
 			second--;
 			while (second > 0 && bytes[second - 1] !== 0) second--;
 		}
-		const nearest = align8(second) - 8;
-		for (let start = nearest; start >= 0 && start > nearest - LONGEST_TOKEN; start -= 8) {
-			const table = readTokenTable(bytes, view, start);
+		const nearest = align(second, alignment) - alignment;
+		for (let start = nearest; start >= 0 && start > nearest - LONGEST_TOKEN; start -= alignment) {
+			const table = readTokenTable(area, start);
 			if (table !== undefined) return table;
 		}
 	}
@@ -92,7 +107,7 @@ function isAscending(view: DataView, start: number, count: number): boolean {
 }
 
 /** Markers that end right before the token table (with a word of padding or without): ascending words from 0 on. */
-function* markersBefore(view: DataView, tokenTable: number): Generator<Markers> {
+function* markersBefore({ view }: Area, tokenTable: number): Generator<Markers> {
 	let at = tokenTable - 4;
 	if (at >= 0 && view.getUint32(at, true) === 0) at -= 4;
 	const last = at;
@@ -112,21 +127,20 @@ function* markersBefore(view: DataView, tokenTable: number): Generator<Markers> 
  * Markers before seqs_of_names, which has three bytes for each symbol: its length gives the number of markers, which then
  * have to be ascending words from 0 on.
  */
-function* markersBeforeSequences(view: DataView, tokenTable: number): Generator<Markers> {
-	for (let length = 8; length <= MAX_SYMBOLS * 3 && length < tokenTable; length += 8) {
+function* markersBeforeSequences({ view, alignment }: Area, tokenTable: number): Generator<Markers> {
+	for (let length = alignment; length <= MAX_SYMBOLS * 3 && length < tokenTable; length += alignment) {
 		const count = Math.ceil(Math.floor(length / 3) / MARKER_STEP);
 		// Padding makes the number of symbols uncertain by two, and so at a boundary that of markers by one.
 		for (const markers of [count, count - 1]) {
-			const start = tokenTable - length - align8(markers * 4);
+			const start = tokenTable - length - align(markers * 4, alignment);
 			if (markers > 1 && isAscending(view, start, markers)) yield { start, count: markers };
 		}
 	}
 }
 
-/** The names from `at` on, checked against the markers; undefined where they do not fit. */
+/** The names from `at` on, each behind its type, checked against the markers; undefined where they do not fit. */
 function readNames(
-	bytes: Uint8Array,
-	view: DataView,
+	{ bytes, view, alignment }: Area,
 	at: number,
 	count: number,
 	markers: number,
@@ -141,9 +155,9 @@ function readNames(
 		if (length === 0 || at + length > markers) return undefined;
 		let name = "";
 		for (const end = at + length; at < end; at++) name += tokens[bytes[at]!]!;
-		names.push(name.slice(1));
+		names.push(name);
 	}
-	return align8(at) === markers ? names : undefined;
+	return align(at, alignment) === markers ? names : undefined;
 }
 
 interface Names {
@@ -153,27 +167,36 @@ interface Names {
 }
 
 /** Looks for num_syms, which stands right before the names; the markers tell how many there are about and how long they are. */
-function findNames(bytes: Uint8Array, view: DataView, markers: Markers, tokens: readonly string[]): Names | undefined {
+function findNames(area: Area, markers: Markers, tokens: readonly string[]): Names | undefined {
+	const { view, alignment } = area;
 	const lastMarker = view.getUint32(markers.start + (markers.count - 1) * 4, true);
 	const most = markers.count * MARKER_STEP;
 	if (most > MAX_SYMBOLS) return undefined;
-	const highest = align8(markers.start - lastMarker) - 8;
+	const highest = align(markers.start - lastMarker, alignment) - alignment;
 	// 256 names after the last marker, of at most 512 tokens each.
 	const lowest = Math.max(0, highest - MARKER_STEP * 514);
-	for (let at = highest; at >= lowest; at -= 8) {
+	for (let at = highest; at >= lowest; at -= alignment) {
 		const count = view.getUint32(at, true);
-		if (count > most || count <= most - MARKER_STEP || view.getUint32(at + 4, true) !== 0) continue;
-		const names = readNames(bytes, view, at + 8, count, markers.start, tokens);
+		if (count > most || count <= most - MARKER_STEP) continue;
+		if (alignment === 8 && view.getUint32(at + 4, true) !== 0) continue;
+		const names = readNames(area, at + alignment, count, markers.start, tokens);
 		if (names !== undefined) return { numSymbols: at, names };
 	}
 	return undefined;
 }
 
-/** Addresses by the two layouts: the one whose relative base is an address of the kernel. */
-function readAddresses(view: DataView, numSymbols: number, count: number, tokenIndexEnd: number): number[] | undefined {
+/** Addresses by the two layouts with a relative base: the one in which it is an address of the kernel. */
+function readBasedAddresses(
+	{ view, alignment }: Area,
+	numSymbols: number,
+	count: number,
+	tokenIndexEnd: number,
+): number[] | undefined {
+	const size = align(count * 4, alignment);
+	const behind = align(tokenIndexEnd, alignment);
 	const layouts = [
-		{ offsets: numSymbols - 8 - align8(count * 4), base: numSymbols - 8 },
-		{ offsets: align8(tokenIndexEnd), base: align8(tokenIndexEnd) + align8(count * 4) },
+		{ offsets: numSymbols - 8 - size, base: numSymbols - 8 },
+		{ offsets: behind, base: behind + size },
 	];
 	for (const { offsets, base } of layouts) {
 		if (offsets < 0 || base < 0 || base + 8 > view.byteLength) continue;
@@ -190,12 +213,26 @@ function readAddresses(view: DataView, numSymbols: number, count: number, tokenI
 	return undefined;
 }
 
+/** Addresses that are offsets from their own places, behind the index of tokens: they rise, which proves them. */
+function readRelativeAddresses(area: Area, count: number, tokenIndexEnd: number): number[] | undefined {
+	const start = align(tokenIndexEnd, area.alignment);
+	if (start + count * 4 > area.view.byteLength) return undefined;
+	const addresses: number[] = [];
+	for (let i = 0; i < count; i++) {
+		const place = start + i * 4;
+		const address = area.address + place + area.view.getInt32(place, true);
+		if (address < (addresses[i - 1] ?? Number.NEGATIVE_INFINITY)) return undefined;
+		addresses.push(address);
+	}
+	return addresses;
+}
+
 /** The names that the first markers lead to which lead to any. */
-function firstNames(bytes: Uint8Array, view: DataView, table: TokenTable): Names | undefined {
+function firstNames(area: Area, table: TokenTable): Names | undefined {
 	let tries = 0;
 	for (const find of [markersBefore, markersBeforeSequences]) {
-		for (const markers of find(view, table.start)) {
-			const found = findNames(bytes, view, markers, table.tokens);
+		for (const markers of find(area, table.start)) {
+			const found = findNames(area, markers, table.tokens);
 			if (found !== undefined) return found;
 			if (++tries === MAX_TRIES) return undefined;
 		}
@@ -209,11 +246,24 @@ export function readKallsyms(elf: ElfFile): KernelSymbol[] {
 	if (section === undefined) return [];
 	const bytes = elf.contents(section);
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-	const table = findTokenTable(bytes, view);
-	if (table === undefined) return [];
-	const found = firstNames(bytes, view, table);
-	if (found === undefined) return [];
-	const addresses = readAddresses(view, found.numSymbols, found.names.length, table.end);
-	if (addresses === undefined) return [];
-	return found.names.map((name, i) => ({ name, address: addresses[i]! }));
+	for (const alignment of ALIGNMENTS) {
+		const symbols = readTables({ bytes, view, address: section.address, alignment });
+		if (symbols !== undefined) return symbols;
+	}
+	return [];
+}
+
+function readTables(area: Area): KernelSymbol[] | undefined {
+	const table = findTokenTable(area);
+	if (table === undefined) return undefined;
+	const found = firstNames(area, table);
+	if (found === undefined) return undefined;
+	const { names, numSymbols } = found;
+	const addresses =
+		readBasedAddresses(area, numSymbols, names.length, table.end) ??
+		readRelativeAddresses(area, names.length, table.end);
+	return addresses?.map((address, i) => {
+		const name = names[i] as string;
+		return { name: name.slice(1), address, code: isCodeType(name.charAt(0)) };
+	});
 }

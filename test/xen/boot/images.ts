@@ -12,6 +12,7 @@ export interface TestSegment {
 export interface TestSection {
 	readonly name: string;
 	readonly type?: number;
+	readonly flags?: number;
 	readonly data: Uint8Array;
 	readonly address?: bigint;
 	readonly link?: number;
@@ -83,6 +84,7 @@ export function makeElf({ entry = 0n, machine = 62, segments = [], sections = []
 		view.setUint32(header, nameAt, true);
 		nameAt += section.name.length + 1;
 		view.setUint32(header + 4, section.type ?? 1, true);
+		view.setBigUint64(header + 8, BigInt(section.flags ?? 0), true);
 		view.setBigUint64(header + 16, BigInt.asUintN(64, section.address ?? 0n), true);
 		view.setUint32(header + 24, offsets[segments.length + i]!, true);
 		view.setUint32(header + 32, contents[segments.length + i]!.length, true);
