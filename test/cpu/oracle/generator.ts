@@ -5,6 +5,7 @@
 import type { InstructionForm } from "../../../src/cpu/semantics/table.ts";
 import { CaseWriter, RSP } from "./case.ts";
 import { Encoder, newEncoded } from "./encode.ts";
+import { type GraphPlan, GraphPlanner, GraphWriter } from "./graphs.ts";
 import { Random } from "./random.ts";
 import { Case, type CaseBatch, CODE, DATA, DATA_BYTES, READ_ONLY_BYTES, SLOT_BYTES, SLOTS, slotOf } from "./records.ts";
 import { UndefinedAlong } from "./sequences.ts";
@@ -18,6 +19,8 @@ export interface GeneratorOptions {
 	readonly length: number;
 	/** 64-bit mode (false), compatibility mode (true). */
 	readonly compatibility: boolean;
+	/** Control-flow graphs instead of sequences. */
+	readonly graphs?: boolean;
 }
 
 const ARITHMETIC = 0x8d5;
@@ -71,6 +74,8 @@ export class Generator {
 	private readonly encoder: Encoder;
 	readonly encoded = newEncoded();
 	private readonly traits: readonly Traits[];
+	private readonly planner: GraphPlanner;
+	private readonly graphs: GraphWriter;
 
 	constructor(
 		readonly forms: readonly InstructionForm[],
@@ -83,12 +88,14 @@ export class Generator {
 			vectors: usesVectors(form),
 			branch: isBranch(form),
 		}));
+		this.planner = new GraphPlanner(forms, (form) => isBranch(form) || loadsSegment(form));
+		this.graphs = new GraphWriter(this.random, this.encoder, forms);
 	}
 
 	/** Indices into {@link forms} of the instructions of case `index`. */
 	formIndices(index: number): number[] {
 		this.start(index);
-		return this.draw(index);
+		return this.options.graphs === true ? formsOf(this.planner.plan(this.random)) : this.draw(index);
 	}
 
 	private start(index: number): void {
@@ -119,7 +126,8 @@ export class Generator {
 	generate(index: number, test: CaseWriter, at: number): void {
 		const { random, encoder, encoded, forms, traits } = this;
 		this.start(index);
-		const drawn = this.draw(index);
+		const plan = this.options.graphs === true ? this.planner.plan(random) : undefined;
+		const drawn = plan === undefined ? this.draw(index) : formsOf(plan);
 		test.begin(at);
 		const { view, base } = test;
 		if (this.options.compatibility) view.setUint8(base + Case.mode, 1);
@@ -133,6 +141,12 @@ export class Generator {
 		this.floatingPoint(test, vectors, x87);
 
 		const slot = slotOf(index);
+		if (plan !== undefined) {
+			// The last of the sixteen that share the code pages: what it overwrites makes the others' regions void.
+			this.graphs.write(plan, test, CODE, slot, index % SLOTS === SLOTS - 1);
+			if (this.options.compatibility) this.cutRegisters(test);
+			return;
+		}
 		const slotStart = CODE + slot * SLOT_BYTES;
 		const reach = 136;
 		let rip = slotStart + reach + random.below(SLOT_BYTES - 2 * reach - STRAIGHT_CODE);
@@ -218,6 +232,10 @@ export class Generator {
 		view.setUint16(base + Case.x87Status, status & 0xffff, true);
 		view.setUint8(base + Case.x87Tags, random.once(3) ? random.word() & 0xff : 0xff);
 	}
+}
+
+function formsOf(plan: GraphPlan): number[] {
+	return plan.blocks.flatMap((block) => block.forms.filter((form) => form >= 0));
 }
 
 /** Fills a batch with cases `from` .. `from + count - 1`. */

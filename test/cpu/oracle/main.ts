@@ -3,7 +3,7 @@
  *
  *   npx tsx test/cpu/oracle/main.ts --cases 1000000 --seed 7 --form adc --verbose
  *
- * --form takes a regular expression of mnemonics, --encoding one of encodings; --length makes sequences; --compat runs compatibility
+ * --form takes a regular expression of mnemonics, --encoding one of encodings; --length makes sequences, --graphs control-flow graphs; --compat runs compatibility
  * mode; --host compares the host with itself (the oracle's own test); --reproduce N runs case N alone, --first N starts
  * with it; --tier runs cases in the interpreter, in regions of the translator, or in both, compared with each other too.
  */
@@ -28,6 +28,7 @@ const { values } = parseArgs({
 		compat: { type: "boolean", default: false },
 		host: { type: "boolean", default: false },
 		catalogue: { type: "boolean", default: false },
+		graphs: { type: "boolean", default: false },
 		tier: { type: "string", default: "interpreter" },
 		verbose: { type: "boolean", default: false },
 	},
@@ -85,6 +86,7 @@ const flags = [
 	values.encoding === "." ? "" : ` --encoding '${values.encoding}'`,
 	values.length === "1" ? "" : ` --length ${values.length}`,
 	values.compat ? " --compat" : "",
+	values.graphs ? " --graphs" : "",
 	values.tier === "interpreter" ? "" : ` --tier ${values.tier}`,
 	values.catalogue ? " --catalogue" : "",
 ];
@@ -96,6 +98,7 @@ try {
 		first: single ? Number(values.reproduce) : Number(values.first) & -SLOTS,
 		length: Number(values.length),
 		compatibility: values.compat,
+		graphs: values.graphs,
 		maxReports: Number(values.reports),
 		reproduce: `npx tsx test/cpu/oracle/main.ts ${flags.join("")}`,
 		...(values.verbose

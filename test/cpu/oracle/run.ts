@@ -92,7 +92,7 @@ export async function compareEngines(
 		for (let i = 0; i < batch.count; i++) {
 			const index = from + i;
 			const vector = a.view.getUint32(a.offset + Result.vector, true);
-			if (options.length === 1) {
+			if (options.length === 1 && options.graphs !== true) {
 				const summary = summaries[index % forms.length]!;
 				summary.cases++;
 				if (vector === BREAKPOINT || vector === STEPPED) summary.completed++;
@@ -142,7 +142,8 @@ function explain(
 	for (const form of drawn) undefinedFlags |= everUndefinedFlags(mnemonic(generator.forms[form]!));
 	// Making it again leaves the details of the last instruction behind.
 	generator.generate(index, test, at);
-	const subject = drawn.length === 1 ? subjectOf(generator.forms[drawn[0]!]!, generator.encoded, test) : undefined;
+	const single = drawn.length === 1 && generator.options.graphs !== true;
+	const subject = single ? subjectOf(generator.forms[drawn[0]!]!, generator.encoded, test) : undefined;
 	const memory = (offset: number): bigint => {
 		const within = test.windowAt(offset, 8);
 		return batch.view.getBigUint64(within >= 0 ? within : batch.background.byteOffset + offset, true);

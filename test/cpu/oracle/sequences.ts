@@ -40,6 +40,18 @@ function readFlags(name: string): number {
 	return entry === undefined ? 0 : flagMask(entry[1]);
 }
 
+/** Whether an instruction leaves every arithmetic flag defined. */
+export function definesFlags(name: string): boolean {
+	return WRITERS.test(name) && everUndefinedFlags(name) === 0;
+}
+
+const CONDITIONS = ["OF", "CF", "ZF", "CF ZF", "SF", "PF", "SF OF", "SF OF ZF"].map(flagMask);
+
+/** Bits of RFLAGS that a condition code (0-15) looks at. */
+export function conditionFlags(code: number): number {
+	return CONDITIONS[code >> 1]!;
+}
+
 /** Follows which flags are undefined along a sequence. */
 export class UndefinedAlong {
 	/** Bits of RFLAGS. */
