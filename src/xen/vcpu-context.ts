@@ -68,7 +68,7 @@ function isAcceptable(context: Context): boolean {
 	if (context.ldtEntries > LDT_ENTRIES_MAX || !addressOk(context.ldtBase)) return false;
 	if ((memory.u32(context.address + vcpuGuestContext.offset.ldtBase) & PAGE_MASK) !== 0) return false;
 	for (let vector = 0; vector < TRAP_VECTORS; vector++) {
-		if (!isCanonical(memory.i64(context.trapContext + vector * trapInfo.size + trapInfo.offset.address))) return false;
+		if (!isCanonical(memory.i64(context.trapContext + vector * trapInfo.size + trapInfo.offset.handler))) return false;
 	}
 	return (context.flags & Vgcf.inKernel) !== 0 || memory.u64(context.controlRegisters + 8) !== 0;
 }
@@ -157,7 +157,7 @@ function setTraps(vcpu: Vcpu, context: Context): void {
 		if (trap === undefined) continue;
 		trap.flags = context.memory.u8(info + trapInfo.offset.flags);
 		trap.selector = ring3Code(context.memory.u16(info + trapInfo.offset.cs));
-		trap.address = context.memory.i64(info + trapInfo.offset.address);
+		trap.address = context.memory.i64(info + trapInfo.offset.handler);
 	}
 	const failsafeMasks = (context.flags & Vgcf.failsafeDisablesEvents) !== 0;
 	const syscallMasks = (context.flags & Vgcf.syscallDisablesEvents) !== 0;

@@ -57,7 +57,8 @@ export const Vgcf = {
 /** `which` of set_segment_base. */
 export const SegmentBase = { fs: 0, gsUser: 1, gsKernel: 2, gsUserSelector: 3 } as const;
 
-export const trapInfo = struct({ vector: u8, flags: u8, cs: u16, address: i64 });
+/** `handler` is the header's `address`, which every view has already. */
+export const trapInfo = struct({ vector: u8, flags: u8, cs: u16, handler: i64 });
 
 /** What HYPERVISOR_iret finds at RSP. */
 export const iretContext = struct({

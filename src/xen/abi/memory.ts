@@ -57,7 +57,7 @@ export const memoryMap = struct({ nrEntries: u32, buffer: i64 });
 export const foreignMemoryMap = struct({ domid: u16, map: memoryMap });
 /** struct e820entry, packed. */
 export const E820_ENTRY_SIZE = 20;
-export const e820Entry = struct({ address: u64, size: u64, type: u32 }, { packed: true });
+export const e820Entry = struct({ addr: u64, size: u64, type: u32 }, { packed: true });
 export const E820_RAM = 1;
 export const E820_MAX = 1024;
 
@@ -76,7 +76,8 @@ export const addToPhysmapBatch = struct({
 export const removeFromPhysmap = struct({ domid: u16, gpfn: u64 });
 export const mapSpaceForeign = 4;
 
-/** struct xen_vnuma_topology_info, struct xen_mem_access_op, struct xen_mem_acquire_resource, struct xen_reserved_device_memory_map. */
+/** struct xen_pod_target, struct xen_vnuma_topology_info, struct xen_mem_access_op, struct xen_mem_acquire_resource, struct xen_reserved_device_memory_map. */
+export const POD_TARGET_SIZE = 32;
 export const VNUMA_TOPOLOGY_SIZE = 40;
 export const ACCESS_OPERATION_SIZE = 32;
 export const ACQUIRE_RESOURCE_SIZE = 32;

@@ -90,7 +90,10 @@ export interface Struct<F extends Fields> extends FieldType<View<F>> {
 	at(memory: Memory, address: number): View<F>;
 }
 
-/** Options: `size` pads the structure to a size the header fixes; `packed` drops alignment. */
+/** What a view has of its own: a field of such a name could never be reached. */
+const OWN_PROPERTIES = ["memory", "address", "constructor"];
+
+/** Options: `size` pads the structure to a size the header fixes; `packed` drops alignment. Throws for a field that a view would hide. */
 export function struct<const F extends Fields>(
 	fields: F,
 	options: { size?: number; packed?: boolean } = {},
@@ -105,6 +108,7 @@ export function struct<const F extends Fields>(
 		) {}
 	}
 	for (const [name, type] of Object.entries(fields)) {
+		if (OWN_PROPERTIES.includes(name)) throw new TypeError(`a field called ${name} would be hidden by the view's own`);
 		const fieldAlign = options.packed === true ? 1 : type.align;
 		const at = Math.ceil(end / fieldAlign) * fieldAlign;
 		offset[name] = at;

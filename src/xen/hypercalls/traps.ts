@@ -60,7 +60,7 @@ function setTrapTable(vcpu: Vcpu, args: Arguments): HypercallResult {
 			return PREEMPTED;
 		}
 		if (!copyFromGuest(hypervisor, address, trapInfo.size)) return -Errno.EFAULT;
-		const handler = memory.i64(SCRATCH + offset.address);
+		const handler = memory.i64(SCRATCH + offset.handler);
 		if (handler === 0) return 0;
 		if (!isCanonical(handler)) return -Errno.EINVAL;
 		const entry = vcpu.traps[memory.u8(SCRATCH + offset.vector)];
