@@ -74,11 +74,14 @@ export class Domain {
 		return vcpu;
 	}
 
-	/** Stops the domain for good (SCHEDOP_shutdown, or a toolstack's order). The first reason stays. */
+	/**
+	 * Stops the domain for good (SCHEDOP_shutdown, a watchdog, a toolstack's order). The first reason stays; what SCHEDOP_shutdown_code has
+	 * announced is told in place of any, as in Xen.
+	 */
 	shutDown(reason: number): void {
 		if (this.shutdown !== undefined) return;
-		this.shutdown = reason;
-		this.onShutdown?.(reason);
+		this.shutdown = this.shutdownCode ?? reason;
+		this.onShutdown?.(this.shutdown);
 	}
 
 	/**

@@ -131,15 +131,18 @@ export class Watchdogs implements TimerOwner {
 		return this.active[index] === true;
 	}
 
-	/** Arms watchdog `index` for so many seconds from now; 0 stops it. */
-	set(index: number, seconds: number): void {
+	stop(index: number): void {
 		const slot = this.slots[index];
 		if (slot === undefined) return;
-		this.active[index] = seconds !== 0;
-		if (seconds === 0) {
-			this.queue.stop(slot);
-			return;
-		}
+		this.active[index] = false;
+		this.queue.stop(slot);
+	}
+
+	/** Arms watchdog `index` for so many seconds from now. */
+	start(index: number, seconds: number): void {
+		const slot = this.slots[index];
+		if (slot === undefined) return;
+		this.active[index] = true;
 		const { clock, scheduler } = this.domain.hypervisor;
 		const deadline = clock.now() + seconds * NANOSECONDS_PER_SECOND;
 		this.queue.set(slot, deadline);

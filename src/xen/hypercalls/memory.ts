@@ -100,6 +100,8 @@ function exchange(domain: Domain, address: number, args: Arguments): HypercallRe
 		return finish(EINVAL);
 	}
 	if (!listOk(request.inList, request.inCount) || !listOk(request.outList, outCount)) return finish(EFAULT);
+	// Nothing to do is nothing to ask whose it is for.
+	if (request.exchanged === request.inCount) return 0;
 	const refused = own(domain, inDomid);
 	if (refused !== 0) return finish(refused);
 	const result = exchangeExtents(domain, request);
@@ -219,13 +221,23 @@ function virtualTopology(domain: Domain, address: number): number {
 	return own(domain, memory.u16(SCRATCH)) || -Errno.EOPNOTSUPP;
 }
 
+/** XENMEM_set_pod_target and get_pod_target are of HVM guests, whoever asks. */
+function podTarget(domain: Domain, address: number): number {
+	const { memory, domains } = domain.hypervisor;
+	if (!fetch(domain, address, abi.POD_TARGET_SIZE)) return EFAULT;
+	const id = memory.u16(SCRATCH + 24);
+	return id === DOMID_SELF || domains.has(id) ? EINVAL : -Errno.ESRCH;
+}
+
 /** XENMEM_access_op is for a domain that watches another. */
 function accessOperation(domain: Domain, address: number): number {
 	if (!fetch(domain, address, abi.ACCESS_OPERATION_SIZE)) return EFAULT;
 	const { memory, domains } = domain.hypervisor;
 	// struct xen_mem_access_op: op, access, domid. DOMID_SELF is not looked up: it is no domain's id.
 	const id = memory.u16(SCRATCH + 2);
-	return domains.has(id) ? -Errno.EPERM : -Errno.ESRCH;
+	if (id === domain.id) return -Errno.EPERM;
+	// The services' domain is no HVM guest.
+	return domains.has(id) ? EINVAL : -Errno.ESRCH;
 }
 
 /** XENMEM_acquire_resource: of another domain's, for the one that serves it. */
@@ -267,8 +279,8 @@ const handlers: Readonly<Record<number, Handler>> = {
 	[MemoryCommand.addToPhysmap]: addToPhysmap,
 	[MemoryCommand.addToPhysmapBatch]: needsPhysmap(abi.addToPhysmapBatch.size),
 	[MemoryCommand.removeFromPhysmap]: needsPhysmap(abi.removeFromPhysmap.size),
-	[MemoryCommand.setPodTarget]: refuse,
-	[MemoryCommand.getPodTarget]: refuse,
+	[MemoryCommand.setPodTarget]: podTarget,
+	[MemoryCommand.getPodTarget]: podTarget,
 	[MemoryCommand.claimPages]: claimPages,
 	[MemoryCommand.getVnumainfo]: virtualTopology,
 	[MemoryCommand.accessOp]: accessOperation,

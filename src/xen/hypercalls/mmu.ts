@@ -134,7 +134,9 @@ function updateVaMapping(vcpu: Vcpu, args: Arguments): HypercallResult {
 
 function updateVaMappingOtherDomain(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const owner = pageOwner(vcpu, args.low(3) & 0xffff);
-	return owner < 0 ? owner : updateMapping(vcpu, args, owner);
+	if (owner < 0) return owner;
+	// Unlike mmu_update, this is not for I/O frames either.
+	return owner === vcpu.domain.id ? updateMapping(vcpu, args, owner) : -Errno.EPERM;
 }
 
 function updateMapping(vcpu: Vcpu, args: Arguments, owner: number): number {

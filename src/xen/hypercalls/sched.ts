@@ -35,9 +35,8 @@ function block(vcpu: Vcpu): number {
 
 function shutdown(vcpu: Vcpu, reason: number): number {
 	const { domain } = vcpu;
-	// What SCHEDOP_shutdown_code has announced wins, as in Xen.
-	const told = domain.shutdownCode ?? reason & 0xff;
-	// A guest's own crash goes the way of ours, so that there is a report of it.
+	// Xen keeps a byte of it. A guest's own crash goes the way of ours, so that there is a report of it.
+	const told = reason & 0xff;
 	if (told === ShutdownReason.crash) domain.crash("SCHEDOP_shutdown: the guest says that it crashed");
 	else domain.shutDown(told);
 	vcpu.reschedule = true;
@@ -91,14 +90,15 @@ function watchdog(vcpu: Vcpu, address: number): number {
 	domain.watchdogs ??= new Watchdogs(domain);
 	const { watchdogs } = domain;
 	if (id === 0) {
-		if (timeout === 0) return -Errno.EINVAL;
 		const free = watchdogs.free();
 		if (free < 0) return -Errno.ENOSPC;
-		watchdogs.set(free, timeout);
+		// One of 0 seconds barks at once.
+		watchdogs.start(free, timeout);
 		return free + 1;
 	}
 	if (!watchdogs.isActive(id - 1)) return -Errno.EINVAL;
-	watchdogs.set(id - 1, timeout);
+	if (timeout === 0) watchdogs.stop(id - 1);
+	else watchdogs.start(id - 1, timeout);
 	return 0;
 }
 

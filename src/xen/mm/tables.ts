@@ -68,10 +68,6 @@ export function getPageFromL1Entry(
 	if (frames.getPage(mfn, pageOwner)) {
 		if ((low & Pte.writable) === 0 || getPageType(frames, mfn, FrameType.writable) === 0) return 0;
 		frames.putPage(mfn);
-	} else if (pageOwner !== tableOwner && frames.getPage(mfn, tableOwner)) {
-		// The right to map another's frame is passed on to privileged domains only.
-		frames.putPage(mfn);
-		return -Errno.EPERM;
 	}
 	frames.complain(
 		tableOwner,
