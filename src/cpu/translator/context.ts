@@ -481,6 +481,8 @@ export class TranslatorContext implements Context {
 
 	branch(_offset: Operand, condition?: I32): void {
 		const { decoded } = this;
+		// With a 16-bit operand size the target is cut to 16 bits, and so lies in another page.
+		if (!this.longMode && this.operandSize === 16) throw new NotTranslatable("branch with a 16-bit target");
 		const distance = (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
 		this.transfer = { target: this.offset + decoded.length + distance, condition };
 	}
