@@ -3,7 +3,7 @@
  * in .parainstructions; since then they are alternatives, entries of .altinstructions that are always applied and replace a call.
  */
 import type { ElfFile, ElfSection } from "./elf.ts";
-import { type OperationLayout, operationLayouts } from "./pv-operations.ts";
+import { findLayout } from "./pv-operations.ts";
 
 /** struct paravirt_patch_site: instruction (u64), operation (u8), length (u8), aligned to 8. */
 const PARAVIRT_SITE_SIZE = 16;
@@ -113,12 +113,11 @@ function readAlternatives(elf: ElfFile): Alternatives | undefined {
 	return { nativeReplacements, pointers };
 }
 
-/** Names operations by number. A layout fits where its last operation is the last one used: that one always is. */
+/** Names operations by number. */
 function nameOperations(counts: ReadonlyMap<number, number>): Pick<PatchSites, "layout" | "operations" | "total"> {
-	const used = Math.max(...counts.keys()) + 1;
-	const layout: OperationLayout | undefined = operationLayouts.find(({ operations }) => operations.length === used);
+	const layout = findLayout([...counts.keys()]);
 	const operations = [...counts]
-		.map(([number, count]) => ({ name: layout?.operations[number] ?? `pv_ops[${number}]`, count }))
+		.map(([number, count]) => ({ name: layout?.nameOf(number) ?? `pv_ops[${number}]`, count }))
 		.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1));
 	return { layout: layout?.name, operations, total: operations.reduce((sum, { count }) => sum + count, 0) };
 }

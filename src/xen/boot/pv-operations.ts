@@ -50,6 +50,7 @@ const TLB = [
 	"read_cr3",
 	"write_cr3",
 ];
+const LAZY_MODE = ["lazy_mode.enter", "lazy_mode.leave", "lazy_mode.flush"];
 const PAGE_TABLES = [
 	"pgd_alloc",
 	"pgd_free",
@@ -78,18 +79,40 @@ const PAGE_TABLES = [
 	"p4d_val",
 	"make_p4d",
 	"set_pgd",
-	"lazy_mode.enter",
-	"lazy_mode.leave",
-	"lazy_mode.flush",
+	...LAZY_MODE,
 	"set_fixmap",
 ];
 const LOCK = ["queued_spin_lock_slowpath", "queued_spin_unlock", "wait", "kick", "vcpu_is_preempted"];
 
 const prefixed = (prefix: string, names: readonly string[]): string[] => names.map((name) => `${prefix}.${name}`);
 
+const without = (names: readonly string[], gone: readonly string[]): string[] =>
+	names.filter((name) => !gone.includes(name));
+
 export interface OperationLayout {
 	readonly name: string;
+	/** Of pv_ops. */
 	readonly operations: readonly string[];
+	/** Of pv_ops_lock, where the release has that: it lies somewhere behind pv_ops. */
+	readonly lockOperations?: readonly string[];
+}
+
+/**
+ * Names for the operations with these numbers, which count pointers from the start of pv_ops; undefined where no known layout fits.
+ * A layout fits where its last operation is the last one used - that one always is - and none is between its structures.
+ */
+export function findLayout(
+	numbers: readonly number[],
+): { readonly name: string; readonly nameOf: (operation: number) => string | undefined } | undefined {
+	const used = Math.max(...numbers) + 1;
+	for (const { name, operations, lockOperations = [] } of operationLayouts) {
+		const lockAt = used - lockOperations.length;
+		const apart = lockOperations.length > 0;
+		if (apart ? lockAt <= operations.length : lockAt !== operations.length) continue;
+		if (numbers.some((number) => number >= operations.length && number < lockAt)) continue;
+		return { name, nameOf: (operation) => operations[operation] ?? lockOperations[operation - lockAt] };
+	}
+	return undefined;
 }
 
 /** 64-bit kernels with CONFIG_PARAVIRT_XXL, five-level page tables and I/O permission bitmaps, as distributions build them. */
@@ -111,5 +134,20 @@ export const operationLayouts: readonly OperationLayout[] = [
 			...prefixed("mmu", [...TLB, "enter_mmap", ...PAGE_TABLES]),
 			...prefixed("lock", LOCK),
 		],
+	},
+	{
+		name: "Linux 7.2",
+		operations: [
+			...prefixed("cpu", without(CPU, ["io_delay", "wbinvd"])),
+			...prefixed("irq", IRQ),
+			...prefixed("mmu", [
+				...without(TLB, ["tlb_remove_table"]),
+				"enter_mmap",
+				...without(PAGE_TABLES, [...LAZY_MODE, "set_fixmap"]),
+				"lazy_mode_flush",
+				"set_fixmap",
+			]),
+		],
+		lockOperations: prefixed("lock", LOCK),
 	},
 ];

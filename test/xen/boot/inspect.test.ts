@@ -94,6 +94,25 @@ describe("patch sites", () => {
 		});
 	});
 
+	it("of Linux 7.2 have those of its locks apart, wherever they lie", () => {
+		for (const lockAt of [74, 76, 100]) {
+			const { layout, operations } = inspect(
+				makeKernel(undefined, { sections: [parainstructions([0, 28, 54, 71, lockAt, lockAt + 4])] }),
+			).patchSites!;
+			expect(layout).toBe("Linux 7.2");
+			expect(operations.map(({ name }) => name)).toEqual([
+				"cpu.get_debugreg",
+				"irq.save_fl",
+				"lock.queued_spin_lock_slowpath",
+				"lock.vcpu_is_preempted",
+				"mmu.lazy_mode_flush",
+				"mmu.set_pte",
+			]);
+		}
+		const between = inspect(makeKernel(undefined, { sections: [parainstructions([0, 73, 80])] }));
+		expect(between.patchSites?.layout).toBeUndefined();
+	});
+
 	it("of an unknown layout keep their numbers", () => {
 		const report = inspect(makeKernel(undefined, { sections: [parainstructions([0, 7, 7])] }));
 		expect(report.patchSites?.layout).toBeUndefined();
@@ -156,6 +175,6 @@ describe("patch sites", () => {
 
 	it("of a layout's table are each named once", () => {
 		for (const { operations } of operationLayouts) expect(new Set(operations).size).toBe(operations.length);
-		expect(operationLayouts.map(({ operations }) => operations.length)).toEqual([84, 83]);
+		expect(operationLayouts.map(({ operations }) => operations.length)).toEqual([84, 83, 73]);
 	});
 });
