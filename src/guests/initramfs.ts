@@ -57,6 +57,16 @@ const TEXT_FILES: Readonly<Record<string, string>> = {
 	"etc/passwd": "root::0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
 };
 
+/**
+ * Programs by which the kernel (when xenstore's control/shutdown says so) and users end the machine. Busybox's own ask an init daemon,
+ * which there is none of here; nothing runs that would have to be told first.
+ */
+const ENDING_PROGRAMS = ["halt", "poweroff", "reboot"];
+
+function endingProgram(name: string): string {
+	return `#!/bin/sh\nsync\nexec busybox ${name} -f "$@"\n`;
+}
+
 /** One directory for all programs, whatever path they are called by. */
 const LINKS: Readonly<Record<string, string>> = { sbin: "bin", "usr/bin": "../bin", "usr/sbin": "../bin" };
 
@@ -118,6 +128,7 @@ export function buildInitramfs(contents: InitramfsContents): Uint8Array {
 	for (const applet of busyboxApplets(contents.busybox)) {
 		if (applet !== "busybox") add(symbolicLink(`bin/${applet}`, "busybox"));
 	}
+	for (const name of ENDING_PROGRAMS) add(regularFile(`bin/${name}`, endingProgram(name), 0o755));
 	if (contents.release !== undefined) {
 		const root = `lib/modules/${contents.release}`;
 		const modules = contents.modules ?? [];

@@ -3,7 +3,7 @@
  * is returned as its name.
  */
 import type { XsError } from "./errors.ts";
-import { ancestor, childPath, type Path, parentPath } from "./path.ts";
+import { ancestor, type Path, parentPath } from "./path.ts";
 import { Access, accessOf, type Caller, inheritedPermissions, ownerOf, type Permissions } from "./permissions.ts";
 import type { Quota } from "./quota.ts";
 import { Dependence, type Space } from "./space.ts";
@@ -106,9 +106,9 @@ export function remove(space: Space, caller: Caller, path: Path): XsError | unde
 /** Takes a node out of the tree, whoever asks. */
 export function removeSubtree(space: Space, path: Path, node: Node): void {
 	space.root = withoutNode(space.root, path.names, space.nextGeneration());
-	walk(node, [], (gone, names) => {
+	walk(node, path, (gone, below) => {
 		space.addEntries(ownerOf(gone.permissions), -1);
-		space.changed(names.reduce(childPath, path), names.length > 0);
+		space.changed(below, below !== path);
 	});
 }
 

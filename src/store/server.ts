@@ -6,7 +6,7 @@ import { XENSTORE_PAYLOAD_MAX } from "../xen/abi/xenstore.ts";
 import { Connection } from "./connection.ts";
 import type { XsError } from "./errors.ts";
 import type { Packet } from "./packet.ts";
-import { homePath, INTRODUCE_DOMAIN, type Path, parentPath, RELEASE_DOMAIN } from "./path.ts";
+import { homePath, INTRODUCE_DOMAIN, type Path, RELEASE_DOMAIN } from "./path.ts";
 import { Access, accessOf, type Caller, PRIVATE } from "./permissions.ts";
 import { DEFAULT_QUOTA, type Quota } from "./quota.ts";
 import { requestTypes } from "./requests.ts";
@@ -225,27 +225,25 @@ export class StoreServer {
 			return;
 		}
 		for (const { path, exact } of news.changes) {
-			for (const watch of this.watches.matching(path, exact)) {
-				if (!isVisible(watch.owner.caller, path, news.before, news.after)) continue;
-				watch.owner.deliver(watch, path.text.slice(watch.strip));
+			const matching = this.watches.matching(path, exact);
+			if (matching.length === 0) continue;
+			const evidence = nodesAround(path, news.before, news.after);
+			for (const watch of matching) {
+				if (isVisible(watch.owner.caller, evidence)) watch.owner.deliver(watch, path.text.slice(watch.strip));
 			}
 		}
 	}
 }
 
-/** A caller may hear of a change where it may read the node, or the one above it, before or after. */
-function isVisible(caller: Caller, path: Path, before: Node, after: Node): boolean {
-	if (caller.privileged) return true;
+/** A changed node and the one above it, before and after. */
+function nodesAround(path: Path, before: Node, after: Node): readonly (Node | undefined)[] {
 	const { names } = path;
-	const above = parentPath(path).names;
-	return (
-		readable(caller, find(after, names)) ||
-		readable(caller, find(before, names)) ||
-		readable(caller, find(after, above)) ||
-		readable(caller, find(before, above))
-	);
+	const above = Math.max(0, names.length - 1);
+	return [find(after, names), find(before, names), find(after, names, above), find(before, names, above)];
 }
 
-function readable(caller: Caller, node: Node | undefined): boolean {
-	return node !== undefined && (accessOf(caller, node.permissions) & Access.read) !== 0;
+/** A caller may hear of a change where it may read one of these. */
+function isVisible(caller: Caller, nodes: readonly (Node | undefined)[]): boolean {
+	if (caller.privileged) return true;
+	return nodes.some((node) => node !== undefined && (accessOf(caller, node.permissions) & Access.read) !== 0);
 }

@@ -110,10 +110,10 @@ export class Transaction implements Space {
 			const { names } = path;
 			const ours = find(this.root, names);
 			const theirs = find(root, names);
+			// It came with a new tree above it, for example.
+			if (ours === theirs) continue;
 			if (ours === undefined) {
-				if (theirs !== undefined && (on & Dependence.removed) !== 0) {
-					root = withoutNode(root, names, this.nextGeneration());
-				}
+				if ((on & Dependence.removed) !== 0) root = withoutNode(root, names, this.nextGeneration());
 			} else if (theirs === undefined || (on & Dependence.removed) !== 0) {
 				root = withNode(root, names, ours, this.nextGeneration());
 			} else {

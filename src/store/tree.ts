@@ -2,8 +2,8 @@
  * The tree of nodes. It is immutable: a change makes new nodes along the path from the root and shares all others, so that whoever
  * holds an old root still sees the store as it was, and two roots are compared by comparing pointers.
  */
-import type { Permissions } from "./permissions.ts";
-import { PRIVATE } from "./permissions.ts";
+import { childPath, type Path } from "./path.ts";
+import { type Permissions, PRIVATE } from "./permissions.ts";
 
 export interface Node {
 	readonly value: Uint8Array;
@@ -79,10 +79,10 @@ export function withoutNode(root: Node, names: readonly string[], generation: nu
 	return { ...root, nodes };
 }
 
-/** Calls `visit` with every node below `node` and last with `node` itself, by its path from there. */
-export function walk(node: Node, path: readonly string[], visit: (node: Node, path: readonly string[]) => void): void {
+/** Calls `visit` with every node below the one of `path` and last with that itself. */
+export function walk(node: Node, path: Path, visit: (node: Node, path: Path) => void): void {
 	for (let index = 0; index < node.nodes.length; index++) {
-		walk(node.nodes[index] as Node, [...path, node.names[index] as string], visit);
+		walk(node.nodes[index] as Node, childPath(path, node.names[index] as string), visit);
 	}
 	visit(node, path);
 }

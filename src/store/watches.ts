@@ -73,9 +73,16 @@ export class Watches {
 		const own = this.byPath.get(path.text) ?? [];
 		if (exact || path.names.length === 0) return own;
 		const found = [...own];
-		for (let end = path.text.lastIndexOf("/"); end > 0; end = path.text.lastIndexOf("/", end - 1)) {
-			const above = this.byPath.get(path.text.slice(0, end));
-			if (above !== undefined) found.push(...above);
+		// Few watches are looked through; where there are many, the paths above are looked up.
+		if (this.byPath.size <= path.names.length) {
+			for (const [above, watches] of this.byPath) {
+				if (path.text.startsWith(above) && path.text.charAt(above.length) === "/") found.push(...watches);
+			}
+		} else {
+			for (let end = path.text.lastIndexOf("/"); end > 0; end = path.text.lastIndexOf("/", end - 1)) {
+				const above = this.byPath.get(path.text.slice(0, end));
+				if (above !== undefined) found.push(...above);
+			}
 		}
 		const top = this.byPath.get("/");
 		if (top !== undefined) found.push(...top);

@@ -206,6 +206,28 @@ describe("quotas", () => {
 		expect(guest.ask("setPerms", "n0|n5|r1|r2|r3|r4|r6|")).toBe("!ENOSPC");
 	});
 
+	it("bears trees of the greatest depth", () => {
+		const { client, server } = createStore();
+		const guest = client(5);
+		const deep = "a/".repeat(900).slice(0, -1);
+		const before = server.store.entriesOf(5);
+		guest.ask("watch", `${deep}|t|`);
+		for (let round = 0; round < 3; round++) {
+			const id = guest.begin();
+			expect(guest.ask("write", `${deep}|1`, id)).toBe("OK|");
+			guest.ask("write", "other|1");
+			expect(guest.ask("transactionEnd", "T|", id)).toBe("OK|");
+			expect(server.store.entriesOf(5)).toBe(before + 901);
+			expect(guest.ask("read", `${deep}|`)).toBe("1");
+			guest.takeEvents();
+			expect(guest.ask("rm", "a|")).toBe("OK|");
+			expect(guest.takeEvents()).toEqual([`${deep}|t|`]);
+			guest.ask("rm", "other|");
+		}
+		server.release(5);
+		expect(server.store.entriesOf(5)).toBe(0);
+	});
+
 	it("limits what a transaction remembers", () => {
 		const { client } = createStore({ transactionNodes: 10, transactionBytes: 3000 });
 		const guest = client(5);
