@@ -9,6 +9,7 @@ import { EmulatedEngine } from "./oracle/engine.ts";
 import { comparableForms } from "./oracle/forms.ts";
 import { Native, unavailable } from "./oracle/native.ts";
 import { compareEngines, type RunOptions } from "./oracle/run.ts";
+import { loadTier } from "./oracle/tiers.ts";
 
 const CASES = Number(process.env["PARAVIRT_ORACLE_CASES"] ?? 100_000);
 const SEED = Number(process.env["PARAVIRT_ORACLE_SEED"] ?? 1);
@@ -44,5 +45,26 @@ describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
 		test("sequences in 64-bit mode", () => run({ length: 6, cases: Math.ceil(CASES / 5) }, " --length 6"));
 		test("single instructions in compatibility mode", () =>
 			run({ compatibility: true, cases: Math.ceil(CASES / 5) }, " --compat"));
+	});
+
+	describe.skipIf(!processorExists)("agrees with regions of the translator, and those with the interpreter", () => {
+		const run = async (change: Partial<RunOptions>, flags = ""): Promise<void> => {
+			const compatibility = change.compatibility ?? false;
+			const forms = (await comparableForms()).filter(({ mode }) => mode !== (compatibility ? "64" : "compat"));
+			const merged = { ...options, ...change, reproduce: `${options.reproduce}${flags} --tier both` };
+			const tiers = await loadTier("both");
+			const summary = await compareEngines(native!, tiers, forms, merged);
+			expect(summary.mismatches, summary.reports.join("\n\n")).toBe(0);
+			// What is not translated would agree as well.
+			expect(tiers.translatedShare).toBeGreaterThan(0.3);
+		};
+
+		test("single instructions in 64-bit mode", () => run({ cases: Math.ceil(CASES / 10) }));
+		test("sequences in 64-bit mode", () => run({ length: 6, cases: Math.ceil(CASES / 20) }, " --length 6"));
+		test("control-flow graphs in 64-bit mode", () => run({ graphs: true, cases: Math.ceil(CASES / 20) }, " --graphs"));
+		test("single instructions in compatibility mode", () =>
+			run({ compatibility: true, cases: Math.ceil(CASES / 25) }, " --compat"));
+		test("control-flow graphs in compatibility mode", () =>
+			run({ compatibility: true, graphs: true, cases: Math.ceil(CASES / 50) }, " --graphs --compat"));
 	});
 });

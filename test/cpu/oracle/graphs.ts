@@ -191,7 +191,8 @@ export class GraphWriter {
 	private instruction(form: number, test: CaseWriter, rip: number, counter: number): void {
 		const { random, encoder, code } = this;
 		const { encoded } = encoder;
-		for (let tries = 0; form >= 0 && tries < 40; tries++) {
+		const implicit = counter === RBP && form >= 0 && /^(enter|leave)$/.test(mnemonic(this.forms[form]!));
+		for (let tries = 0; form >= 0 && !implicit && tries < 40; tries++) {
 			encoded.register = 0;
 			encoder.encode(this.forms[form]!, test, rip + this.length, true);
 			const { register, rm, memoryBytes, memory } = encoded;
@@ -345,7 +346,8 @@ export class GraphWriter {
 			else code[at] = to - from >= -128 && to - from <= 127 ? to - from : 0;
 		}
 		for (const { at, from } of patches) {
-			const to = patchable.length > 0 ? random.pick(patchable) : end + 1;
+			// Nothing to change: into the data.
+			const to = patchable.length > 0 ? random.pick(patchable) : DATA - rip;
 			view.setInt32(at, from < 0 ? rip + to : to - from, true);
 		}
 	}
