@@ -77,7 +77,7 @@ export const removeFromPhysmap = struct({ domid: u16, gpfn: u64 });
 export const mapSpaceForeign = 4;
 
 /** struct xen_pod_target, struct xen_vnuma_topology_info, struct xen_mem_access_op, struct xen_mem_acquire_resource, struct xen_reserved_device_memory_map. */
-export const POD_TARGET_SIZE = 32;
+export const POD_TARGET_SIZE = 40;
 export const VNUMA_TOPOLOGY_SIZE = 40;
 export const ACCESS_OPERATION_SIZE = 32;
 export const ACQUIRE_RESOURCE_SIZE = 32;

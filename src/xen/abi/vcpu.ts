@@ -44,7 +44,5 @@ export const runstateInfo = struct({ state: i32, stateEntryTime: u64, time: arra
 export const memoryArea = struct({ area: i64 });
 export const setPeriodicTimer = struct({ periodNs: u64 });
 export const setSingleshotTimer = struct({ timeoutAbsNs: u64, flags: u32 });
-/** VCPU_SSHOTTMR_future: refuse a time that is past. */
-export const SINGLESHOT_FUTURE = 1;
 export const registerVcpuInfo = struct({ mfn: u64, offset: u32, rsvd: u32 });
 export const physid = struct({ physId: u64 });

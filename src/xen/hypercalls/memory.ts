@@ -225,7 +225,7 @@ function virtualTopology(domain: Domain, address: number): number {
 function podTarget(domain: Domain, address: number): number {
 	const { memory, domains } = domain.hypervisor;
 	if (!fetch(domain, address, abi.POD_TARGET_SIZE)) return EFAULT;
-	const id = memory.u16(SCRATCH + 24);
+	const id = memory.u16(SCRATCH + 32);
 	return id === DOMID_SELF || domains.has(id) ? EINVAL : -Errno.ESRCH;
 }
 

@@ -91,7 +91,8 @@ function watchdog(vcpu: Vcpu, address: number): number {
 	const { watchdogs } = domain;
 	if (id === 0) {
 		const free = watchdogs.free();
-		if (free < 0) return -Errno.ENOSPC;
+		// Xen's answer is of 32 bits without a sign here: the only error that is no negative number.
+		if (free < 0) return 2 ** 32 - Errno.ENOSPC;
 		// One of 0 seconds barks at once.
 		watchdogs.start(free, timeout);
 		return free + 1;

@@ -98,10 +98,8 @@ function setSingleshotTimer(current: Vcpu, target: Vcpu, address: number): numbe
 	if (target !== current) return -Errno.EINVAL;
 	const { hypervisor } = current.domain;
 	if (!copyFromGuest(hypervisor, address, abi.setSingleshotTimer.size)) return -Errno.EFAULT;
-	const { memory, clock } = hypervisor;
-	const deadline = memory.u64(SCRATCH);
-	const flags = memory.u32(SCRATCH + abi.setSingleshotTimer.offset.flags);
-	if ((flags & abi.SINGLESHOT_FUTURE) !== 0 && deadline < clock.now()) return -Errno.ETIME;
+	const deadline = hypervisor.memory.u64(SCRATCH);
+	// VCPU_SSHOTTMR_future is ignored, as in Xen: what is past comes at once.
 	target.timers.setSingleshot(deadline);
 	return 0;
 }
@@ -113,7 +111,9 @@ function registerVcpuInfo(current: Vcpu, target: Vcpu, address: number): number 
 	if (!copyFromGuest(hypervisor, address, abi.registerVcpuInfo.size)) return -Errno.EFAULT;
 	const { memory } = hypervisor;
 	const { mfn, offset } = abi.registerVcpuInfo.at(memory, SCRATCH);
-	if (offset > PAGE_SIZE - vcpuInfo.size || target.vcpuInfoRegistered) return -Errno.EINVAL;
+	// In one page, and aligned for its words of 64 bits.
+	if (offset > PAGE_SIZE - vcpuInfo.size || (offset & 7) !== 0) return -Errno.ENXIO;
+	if (target.vcpuInfoRegistered) return -Errno.EINVAL;
 	if (target !== current && target.online) return -Errno.EINVAL;
 	const frame = holdWritable(domain, mfn);
 	if (frame < 0) return -Errno.EINVAL;
