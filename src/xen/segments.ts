@@ -2,6 +2,7 @@
  * Segment registers of a PV guest: the checks and effects of the loads that the hypervisor does on its behalf (iret,
  * set_segment_base). Relies on set_gdt and update_descriptor to let no descriptor in that would raise the guest's privilege.
  */
+import { Vector } from "../cpu/processor.ts";
 import { Segment } from "../cpu/registers.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from "./abi/arch.ts";
 import { type DescriptorHalves, readDescriptor } from "./mm/gdt.ts";
@@ -63,6 +64,18 @@ export function loadStack(vcpu: Vcpu, selector: number): boolean {
 	registers.setSelector(Segment.ss, selector);
 	registers.setSegmentBase(Segment.ss, baseOf(descriptor));
 	return true;
+}
+
+/** The exception of a load of CS, or of SS, by IRET that has failed; its error code is the selector without RPL. */
+export function loadFault(vcpu: Vcpu, selector: number, stack: boolean): number {
+	if ((selector & ~3) === 0 || !readDescriptor(vcpu, selector, descriptor)) return Vector.generalProtection;
+	// Only what is right in everything else is "not present".
+	const checked = stack ? NOT_SYSTEM | CODE | WRITABLE | PRESENT : NOT_SYSTEM | CODE | PRESENT;
+	const missing = stack ? NOT_SYSTEM | WRITABLE : NOT_SYSTEM | CODE;
+	if ((descriptor.high & checked) !== missing || ((descriptor.high >>> DPL_SHIFT) & 3) !== 3) {
+		return Vector.generalProtection;
+	}
+	return stack ? Vector.stackSegment : Vector.segmentNotPresent;
 }
 
 /** The base that a data segment register gets from loading `selector`, or undefined where the load faults. Null loads give 0. */

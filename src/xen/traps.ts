@@ -1,5 +1,5 @@
 /**
- * Entries into a PV guest's kernel: bounce frames on its stack for exceptions, events, system calls and the failsafe callback,
+ * Entries into a PV guest's kernel: bounce frames on its stack for exceptions, events and system calls,
  * and the switch between guest kernel and guest user mode, as 64-bit Xen does them (public/arch-x86/xen-x86_64.h, struct
  * cpu_user_regs; Xen's create_bounce_frame). The hot paths allocate nothing.
  */
@@ -24,12 +24,9 @@ export const VMASST_ARCHITECTURAL_IOPL = 1 << 4;
 
 const FRAME = 40;
 const ERROR_CODE = 8;
-const DATA_SEGMENTS = 32;
 const SAVED_REGISTERS = 16;
 /** What an entry clears in RFLAGS: alignment checks, virtual-8086 mode, resume, nested task, single step. */
 const CLEARED_ON_ENTRY = Flag.AC | Flag.VM | Flag.RF | Flag.NT | Flag.TF;
-/** Data segment registers in the failsafe callback's frame, in their order. */
-const FAILSAFE_SEGMENTS = [Segment.ds, Segment.es, Segment.fs, Segment.gs] as const;
 /** The vector of 32-bit system calls, for which Xen has a gate of its own. */
 const LEGACY_SYSTEM_CALL = 0x80;
 /** SYSCALL, two bytes. */
@@ -59,11 +56,10 @@ export function toggleGuestMode(vcpu: Vcpu): void {
 }
 
 /**
- * Pushes a frame on the guest kernel's stack and goes to `address`. From the stack pointer up: RCX, R11, [DS, ES, FS, GS where it is
- * the failsafe callback,] [error code,] RIP, CS with the saved upcall mask in its byte 4, RFLAGS with IF telling the same, RSP, SS.
+ * Pushes a frame on the guest kernel's stack and goes to `address`. From the stack pointer up: RCX, R11, [error code,] RIP, CS with the saved upcall mask in its byte 4, RFLAGS with IF telling the same, RSP, SS.
  * A frame that cannot be written, or no handler, ends the domain.
  */
-function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: number, failsafe: boolean): void {
+function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: number): void {
 	const { registers, domain } = vcpu;
 	const { hypervisor } = domain;
 	const { memory } = hypervisor;
@@ -81,7 +77,7 @@ function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: num
 		domain.crash(`${vcpu.label}: kernel stack ${hex(stack)} lies in the hypervisor's address space`);
 		return;
 	}
-	const size = FRAME + SAVED_REGISTERS + (errorCode === NONE ? 0 : ERROR_CODE) + (failsafe ? DATA_SEGMENTS : 0);
+	const size = FRAME + SAVED_REGISTERS + (errorCode === NONE ? 0 : ERROR_CODE);
 	const start = stack - size;
 	const inPage = ((start % 4096) + 4096) & 4095;
 	let at: number;
@@ -96,7 +92,7 @@ function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: num
 	} else {
 		at = SCRATCH;
 	}
-	pushFrame(vcpu, at, selector, errorCode, failsafe);
+	pushFrame(vcpu, at, selector, errorCode);
 	if (at === SCRATCH && !copyToGuest(hypervisor, start, size)) {
 		crashOnStack(vcpu, start);
 		return;
@@ -119,7 +115,7 @@ function bounce(vcpu: Vcpu, address: number, maskEvents: boolean, errorCode: num
  * Writes the frame's words at linear address `at`. One function over the words of memory: a frame is a dozen of them, at every entry
  * of the guest kernel, and calls of accessors would cost more than the stores.
  */
-function pushFrame(vcpu: Vcpu, at: number, selector: number, errorCode: number, failsafe: boolean): void {
+function pushFrame(vcpu: Vcpu, at: number, selector: number, errorCode: number): void {
 	const { registers, domain } = vcpu;
 	const { words } = domain.hypervisor.frames;
 	const state = registers.base >>> 2;
@@ -129,13 +125,6 @@ function pushFrame(vcpu: Vcpu, at: number, selector: number, errorCode: number, 
 	words[to + 2] = words[state + Gpr.r11 * 2]!;
 	words[to + 3] = words[state + Gpr.r11 * 2 + 1]!;
 	to += SAVED_REGISTERS / 4;
-	if (failsafe) {
-		for (const segment of FAILSAFE_SEGMENTS) {
-			words[to] = registers.selector(segment);
-			words[to + 1] = 0;
-			to += 2;
-		}
-	}
 	if (errorCode !== NONE) {
 		words[to] = errorCode;
 		words[to + 1] = 0;
@@ -161,7 +150,7 @@ function crashOnStack(vcpu: Vcpu, address: number): void {
 }
 
 function bounceTo(vcpu: Vcpu, callback: Callback | undefined): void {
-	bounce(vcpu, callback?.address ?? 0, callback?.maskEvents ?? false, NONE, false);
+	bounce(vcpu, callback?.address ?? 0, callback?.maskEvents ?? false, NONE);
 }
 
 /**
@@ -190,7 +179,7 @@ export function injectException(vcpu: Vcpu, vector: number, errorCode: number): 
 			pushed = vcpu.kernelMode ? errorCode & ~PageFault.user : errorCode | PageFault.user;
 		}
 	}
-	bounce(vcpu, entry.address, (entry.flags & TRAP_MASKS_EVENTS) !== 0, pushed, false);
+	bounce(vcpu, entry.address, (entry.flags & TRAP_MASKS_EVENTS) !== 0, pushed);
 }
 
 /**
@@ -213,7 +202,7 @@ export function softwareInterrupt(vcpu: Vcpu, vector: number, length: number): v
 	}
 	const { trace } = vcpu.domain.hypervisor;
 	trace.exceptionCounts[vector] = (trace.exceptionCounts[vector] ?? 0) + 1;
-	bounce(vcpu, entry.address, (entry.flags & TRAP_MASKS_EVENTS) !== 0, NONE, false);
+	bounce(vcpu, entry.address, (entry.flags & TRAP_MASKS_EVENTS) !== 0, NONE);
 }
 
 /** #NM: Xen clears the guest's CR0.TS on the way (public/xen.h, fpu_taskswitch). */
@@ -228,7 +217,7 @@ export function deliverEvents(vcpu: Vcpu): void {
 	const { trace } = vcpu.domain.hypervisor;
 	trace.eventUpcalls++;
 	if ((trace.categories & TraceCategory.events) !== 0) trace.event(vcpu);
-	bounce(vcpu, vcpu.eventCallback?.address ?? 0, true, NONE, false);
+	bounce(vcpu, vcpu.eventCallback?.address ?? 0, true, NONE);
 }
 
 /** Delivers the pending NMI where the guest has a handler; without one it is lost, as in Xen. */
@@ -282,7 +271,7 @@ export function enterSysenter(vcpu: Vcpu): void {
 	registers.rflags &= ~Flag.VM;
 	setSysenterStack(vcpu);
 	if (callback === undefined || callback.address === 0) {
-		bounce(vcpu, vcpu.traps[Vector.generalProtection]?.address ?? 0, true, 0, false);
+		bounce(vcpu, vcpu.traps[Vector.generalProtection]?.address ?? 0, true, 0);
 		return;
 	}
 	bounceTo(vcpu, callback);
@@ -290,12 +279,6 @@ export function enterSysenter(vcpu: Vcpu): void {
 
 function setSysenterStack(vcpu: Vcpu): void {
 	vcpu.registers.setSelector(Segment.ss, 0xe02b);
-}
-
-/** The guest asked for a state that cannot be loaded (a bad selector in iret): its failsafe callback is to repair it. */
-export function enterFailsafe(vcpu: Vcpu): void {
-	const callback = vcpu.failsafeCallback;
-	bounce(vcpu, callback?.address ?? 0, callback?.maskEvents ?? false, NONE, true);
 }
 
 /** An event waits and the guest accepts it: preemptible hypercalls stop here. */

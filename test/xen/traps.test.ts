@@ -272,20 +272,19 @@ describe("iret", () => {
 		["an empty descriptor", { cs: 0x43 }],
 		["a null SS", { ss: 3 }],
 		["a code SS", { ss: USER_CS }],
-	])("with %s calls the failsafe callback", (_, selectors) => {
+	])("with %s is the program's #GP", (_, selectors) => {
 		const { registers, vcpu } = guest;
-		vcpu.failsafeCallback = { address: HANDLER, maskEvents: true };
-		registers.setSelector(Segment.fs, 0x53);
+		setTrap(13, 0);
 		enterUser(0x1234, 0x5678, selectors);
 		expect(registers.rip).toBe(HANDLER);
 		expect(vcpu.kernelMode).toBe(true);
-		const frame = guest.words(registers.get(Gpr.rsp), 11);
-		expect(frame.slice(0, 7)).toEqual([12, 11, 0, 0, 0x53, 0, 0x1234]);
-		expect(frame.slice(9)).toEqual([0x5678, selectors.ss ?? USER_DS]);
-		expect(mask()).toBe(1);
+		const frame = guest.words(registers.get(Gpr.rsp), 8);
+		const code = (selectors.cs ?? selectors.ss ?? 0) & ~3;
+		expect(frame.slice(0, 4)).toEqual([12, 11, code, 0x1234]);
+		expect(frame.slice(6)).toEqual([0x5678, selectors.ss ?? USER_DS]);
 	});
 
-	it("ends the domain without a failsafe callback, a readable frame or a user page table", () => {
+	it("ends the domain without a handler of its faults, a readable frame or a user page table", () => {
 		enterUser(0x1234, 0x5678, { cs: 3 });
 		expect(guest.domain.shutdown).toBe(3);
 		guest = createTrapGuest();

@@ -20,11 +20,11 @@ import { CALLBACKF_mask_events, CallbackOp, CallbackType, NmiOp, TRAP_MASKS_EVEN
 import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
 import { PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
 import { addressOk, copyFromGuest, SCRATCH } from "../scratch.ts";
-import { dataSegmentBase, loadCode, loadStack, setFlatSegments } from "../segments.ts";
+import { dataSegmentBase, loadCode, loadFault, loadStack, setFlatSegments } from "../segments.ts";
 import {
 	clobberSyscallRegisters,
-	enterFailsafe,
 	eventsNeedDelivery,
+	injectException,
 	toggleGuestMode,
 	VMASST_ARCHITECTURAL_IOPL,
 } from "../traps.ts";
@@ -227,13 +227,14 @@ function iret(vcpu: Vcpu): HypercallResult {
 		clobberSyscallRegisters(vcpu);
 		return REGISTERS_SET;
 	}
-	if (canonical && loadCode(vcpu, selector | 3)) {
-		if (loadStack(vcpu, stackSelector | 3)) return REGISTERS_SET;
-	} else {
-		registers.setSelector(Segment.cs, selector | 3);
-	}
+	// What IRET cannot load is a fault of the state that it was to load, and goes to the guest as its own.
+	const codeLoaded = canonical && loadCode(vcpu, selector | 3);
+	if (codeLoaded && loadStack(vcpu, stackSelector | 3)) return REGISTERS_SET;
+	registers.setSelector(Segment.cs, selector | 3);
 	registers.setSelector(Segment.ss, stackSelector | 3);
-	enterFailsafe(vcpu);
+	const refused = codeLoaded ? stackSelector : selector;
+	const vector = canonical ? loadFault(vcpu, refused | 3, codeLoaded) : Vector.generalProtection;
+	injectException(vcpu, vector, canonical ? refused & 0xfffc : 0);
 	return REGISTERS_SET;
 }
 
