@@ -255,6 +255,8 @@ function reservedDeviceMemoryMap(domain: Domain, address: number): number {
 	const { hypervisor } = domain;
 	if (!fetch(domain, address, abi.reservedDeviceMemoryMap.size)) return EFAULT;
 	const view = abi.reservedDeviceMemoryMap.at(hypervisor.memory, SCRATCH);
+	// XENMEM_RDM_ALL is all the flags there are.
+	if (view.flags > 1) return EINVAL;
 	if (!listOk(view.buffer, view.nrEntries * 2)) return EFAULT;
 	view.nrEntries = 0;
 	return copyToGuest(hypervisor, address, abi.reservedDeviceMemoryMap.size) ? 0 : EFAULT;
