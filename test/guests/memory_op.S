@@ -132,6 +132,8 @@ list_out:	.skip 4096
 	exchange exchange.not-mine, $1, 0, $1, 0
 	exchange exchange.counts-differ, $2, 0, $1, 0
 	exchange exchange.none, $0, 0, $0, 0
+	exchange exchange.none.domain-zero, $0, 0, $0, 0, 0
+	exchange exchange.none.domain-none, $0, 0, $0, 0, 77
 	exchange exchange.order-9, $512, 0, $1, 9
 	exchange exchange.order-64, $1, 64, $1, 64
 	exchange exchange.huge, $0x2000000000000000, 0, $0x2000000000000000, 0
@@ -152,7 +154,13 @@ list_out:	.skip 4096
 	try memory_map.wild, memory_op, $9, $request
 	try memory_map.null, memory_op, $9, $0
 	try machine_memory_map, memory_op, $10, $request
-	try set_memory_map, memory_op, $13, $request
+	movw $DOMID_SELF, request
+	movl $1000, request+8
+	movq $list, request+16
+	try set_memory_map.huge, memory_op, $13, $request
+	movl $0, request+8
+	movw $77, request
+	try set_memory_map.none, memory_op, $13, $request
 	# struct xen_machphys_mfn_list, xen_machphys_mapping
 	movl $1, request
 	movq $list, request+8
@@ -176,18 +184,63 @@ list_out:	.skip 4096
 	try add_to_physmap, memory_op, $7, $request
 	try add_to_physmap_batch, memory_op, $23, $request
 	try remove_from_physmap, memory_op, $15, $request
-	try set_pod_target, memory_op, $16, $request
-	try get_pod_target, memory_op, $17, $request
+	.macro clean domain=DOMID_SELF
+	movq $0, request
+	movq $0, request+8
+	movq $0, request+16
+	movq $0, request+24
+	movq $0, request+32
+	movw $\domain, request
+	.endm
+	.macro about name, command
+	clean
+	try \name\().self, memory_op, $\command, $request
+	clean 0
+	try \name\().zero, memory_op, $\command, $request
+	clean 77
+	try \name\().none, memory_op, $\command, $request
+	try \name\().wild, memory_op, $\command, $WILD
+	.endm
+	.irp command, 16, 17
+	clean 0
+	movw $DOMID_SELF, request+32
+	try pod_target.\command\().self, memory_op, $\command, $request
+	movw $0, request+32
+	try pod_target.\command\().zero, memory_op, $\command, $request
+	movw $77, request+32
+	try pod_target.\command\().none, memory_op, $\command, $request
+	try pod_target.\command\().wild, memory_op, $\command, $WILD
+	.endr
 	try get_sharing_freed, memory_op, $18, $0
 	try get_sharing_shared, memory_op, $19, $0
-	try paging_op, memory_op, $20, $request
-	try access_op, memory_op, $21, $request
-	movw $DOMID_SELF, request
-	try claim_pages, memory_op, $24, $request
+	about paging_op, 20
+	about claim_pages, 24
+	about vnuma, 26
+	movw $1, request+2
+	try vnuma.padding, memory_op, $26, $request
+	about acquire_resource, 28
+	clean
+	movl $1, request+12
+	try acquire_resource.padding, memory_op, $28, $request
+	clean 0
+	movw $77, request+2
+	try access_op.none, memory_op, $21, $request
+	movw $0, request+2
+	try access_op.zero, memory_op, $21, $request
+	movw $DOMID_SELF, request+2
+	try access_op.self, memory_op, $21, $request
 	try sharing_op, memory_op, $22, $request
-	try vnuma, memory_op, $26, $request
+	clean 0
+	movq $list, request+8
+	movl $4, request+4
 	try reserved_device_memory_map, memory_op, $27, $request
-	try acquire_resource, memory_op, $28, $request
+	mov request+4, %eax
+	show reserved_device_memory_map.entries, %rax
+	store $WILD, request+8
+	movl $4, request+4
+	try reserved_device_memory_map.wild, memory_op, $27, $request
+	movl $-1, request
+	try reserved_device_memory_map.flags, memory_op, $27, $request
 	try unknown, memory_op, $30, $request
 	try unknown.63, memory_op, $63, $request
 	try unknown.continued, memory_op, $0x1006, $request

@@ -4,8 +4,13 @@
 	page other
 	page table
 	page neighbour
+	.data
+	.balign 8
+flush_all:	.quad 10, 0, 0		# MMUEXT_TLB_FLUSH_ALL
 	.bss
 	.balign 8
+machphys:	.skip 24
+m2p_frame:	.skip 8
 request:	.skip 64
 done_count:	.skip 8
 	# One update: mmu_update with pointer and value.
@@ -14,6 +19,7 @@ done_count:	.skip 8
 	store \value, request+8
 	movl $99, done_count
 	try \name, mmu_update, $request, $1, $done_count, $\domain
+	hypercall mmuext_op, $flush_all, $1, $0, $DOMID_SELF
 	.endm
 	guest "mmu_update"
 	entry_of %r12, $scratch
@@ -79,14 +85,25 @@ done_count:	.skip 8
 	sub %r13, %rbx
 	show preserve.entry, %rbx
 	# frames of others
-	update frame.zero, %r12, $7
-	update frame.hypervisor-image, %r12, $0x200007
+	# a frame of the M2P, which is Xen's
+	movl $1, machphys
+	movq $m2p_frame, machphys+8
+	try machphys_mfn_list, memory_op, $5, $machphys
+	mov m2p_frame, %rax
+	shl $12, %rax
+	or $7, %rax
+	update frame.m2p, %r12, %rax
+	mov m2p_frame, %rax
+	shl $12, %rax
+	or $5, %rax
+	update frame.m2p.read-only, %r12, %rax
 	update frame.beyond, %r12, $0x7fffffff007
 	update frame.far-beyond, %r12, $0x000ffffffffff007
-	update frame.vga, %r12, $0xb8007
 	update frame.apic, %r12, $0xfee00007
 	update frame.dom-xen, %r12, $7, DOMID_XEN
-	update frame.dom-io, %r12, $0xb8007, DOMID_IO
+	lea 7(%r14), %rax
+	update frame.dom-io.own, %r12, %rax, DOMID_IO
+	update frame.dom-io.beyond, %r12, $0x7fffffff007, DOMID_IO
 	# a page table cannot be mapped writable, and a writable page cannot become a page table
 	mov start_info, %rax
 	mov 88(%rax), %rax
@@ -209,6 +226,10 @@ done_count:	.skip 8
 	update domain.invalid, %r12, $0, 0x7ff4
 	lea 7(%r13), %rax
 	update domain.back, %r12, %rax
+	lea 7(%r14), %rax
+	try va.io.own, update_va_mapping_otherdomain, $scratch, %rax, $2, $DOMID_IO
+	try va.io.beyond, update_va_mapping_otherdomain, $scratch, $0x7fffffff007, $2, $DOMID_IO
+	try va.io.none, update_va_mapping_otherdomain, $scratch, $0, $2, $DOMID_IO
 	# update_va_mapping
 	lea 7(%r14), %rax
 	try va.remap, update_va_mapping, $scratch, %rax, $2
@@ -228,7 +249,10 @@ done_count:	.skip 8
 	try va.m2p, update_va_mapping, $M2P, $0, $0
 	try va.not-canonical, update_va_mapping, $NOT_CANONICAL, $0, $0
 	try va.misaligned, update_va_mapping, $scratch+5, %rax, $0
-	try va.foreign-frame, update_va_mapping, $scratch, $7, $0
+	mov m2p_frame, %rax
+	shl $12, %rax
+	or $7, %rax
+	try va.m2p-frame, update_va_mapping, $scratch, %rax, $0
 	try va.zero, update_va_mapping, $scratch, $0, $2
 	attempt va.zero.read, mov scratch, %rbx
 	lea 7(%r13), %rax

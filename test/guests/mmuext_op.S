@@ -92,7 +92,7 @@ done_count:	.skip 8
 	try table.writable.free, update_va_mapping, $table, %rax, $2
 	# a table with a bad entry: a frame of nobody's
 	.irp level, 1, 2, 3, 4
-	store $7, table
+	store $0x7fffffff007, table
 	mov %r15, %rax
 	shl $12, %rax
 	or $5, %rax

@@ -19,6 +19,7 @@
 	guest "msr"
 	rewrite efer, 0xc0000080
 	show efer.value, %rax
+	write efer.change, 0xc0000080, 0
 	rewrite star, 0xc0000081
 	rewrite lstar, 0xc0000082
 	rewrite cstar, 0xc0000083
@@ -49,6 +50,7 @@
 	rewrite debugctl, 0x1d9
 	rewrite misc_enable, 0x1a0
 	rewrite mcg_cap, 0x179
+	write mcg_cap.change, 0x179, 0
 	rewrite mcg_status, 0x17a
 	rewrite mc0_ctl, 0x400
 	rewrite mc0_status, 0x401
@@ -78,12 +80,18 @@
 	register amd_k8_top_mem1, 0xc001001a
 	register amd_patch_level, 0x8b
 	register hypervisor.first, 0x40000000
+	show hypervisor.first.value, %rax
+	register hypervisor.second, 0x40000001
 	write hypervisor.first.write, 0x40000000
 	register hypervisor.last, 0x400000ff
-	register none.0, 0
+	register p5_mc_addr, 0
+	show p5_mc_addr.value, %rax
+	register p5_mc_type, 1
+	show p5_mc_type.value, %rax
+	register none.2, 2
 	register none.12345678, 0x12345678
 	register none.ffffffff, 0xffffffff
-	write none.0.write, 0
+	write p5_mc_addr.write, 0
 	write none.ffffffff.write, 0xffffffff
 	write tsc.write, 0x10
 	register smm_base, 0x9e

@@ -1,8 +1,12 @@
+# cases: refused emulated
 # Writes to page tables through a mapping: none is writable, so they fault; Xen emulates stores to L1 tables, and nothing else.
 	.include "guest.inc"
 	page scratch
 	page other
 	guest "page-table-write"
+	.ifdef CASE_emulated
+	try assist, vm_assist, $0, $2
+	.endif
 	frame_of %r13, $scratch
 	shl $12, %r13
 	frame_of %r14, $other
@@ -17,8 +21,7 @@
 	show store.value, scratch
 	lea 7(%r13), %rax
 	attempt exchange, xchg %rax, (%rbp)
-	sub %r14, %rax
-	and $~0x60, %rax
+	and $0xf9f, %eax
 	show exchange.old, %rax
 	hypercall mmuext_op, $invalidate, $1, $0, $DOMID_SELF
 	show exchange.value, scratch
@@ -32,8 +35,7 @@
 	show compare-exchange.entry, %rbx
 	xor %eax, %eax
 	attempt compare-exchange.fails, lock cmpxchg %rdx, (%rbp)
-	sub %r13, %rax
-	and $~0x60, %rax
+	and $0xf9f, %eax
 	show compare-exchange.fails.old, %rax
 	attempt and.byte, andb $~0x20, (%rbp)
 	attempt or.byte, orb $2, 1(%rbp)
@@ -43,6 +45,7 @@
 	lea 7(%r13), %rax
 	attempt store.low-half, mov %eax, (%rbp)
 	attempt store.immediate, movq $0, (%rbp)
+	hypercall mmuext_op, $invalidate, $1, $0, $DOMID_SELF
 	attempt gone, mov scratch, %rbx
 	lea 7(%r13), %rax
 	attempt store.back, mov %rax, (%rbp)

@@ -16,8 +16,8 @@ ports:	.skip 1024
 	try shutdown.wild, sched_op, $2, $WILD
 	movl $0, request
 	try shutdown_code.wild, sched_op, $5, $WILD
-	movl $99, request
-	try shutdown_code.99, sched_op, $5, $request
+	movl $0, request
+	try shutdown_code.0, sched_op, $5, $request
 	# remote_shutdown: u16 domain, u32 reason
 	movw $0, request
 	movl $0, request+4
@@ -54,7 +54,6 @@ ports:	.skip 1024
 	movl $\timeout, request+4
 	try \name, sched_op, $6, $request
 	.endm
-	watchdog watchdog.none, 0, 0
 	watchdog watchdog.first, 0, 100
 	watchdog watchdog.second, 0, 100
 	watchdog watchdog.third, 0, 100
@@ -153,7 +152,7 @@ ports:	.skip 1024
 	movzbl area+65, %eax
 	show vcpu.info.mask, %rax
 	try vcpu.info.again, vcpu_op, $10, $0, $request
-	try vcpu.nmi, vcpu_op, $11, $0, $0
+	attempts vcpu.nmi, "hypercall vcpu_op, $11, $0, $0"
 	try vcpu.nmi.vcpu-1, vcpu_op, $11, $1, $0
 	try vcpu.physid, vcpu_op, $12, $0, $request
 	store $WILD, request

@@ -18,12 +18,15 @@ frames:	.skip 128
 	show \name\().value, %rax
 	.endm
 	.macro load name, selector
-	attempts \name\().es, "mov $\selector, %eax; mov %eax, %es"
-	mov %es, %eax
-	show \name\().es.value, %rax
-	attempts \name\().gs, "mov $\selector, %eax; mov %eax, %gs"
-	mov %gs, %eax
-	show \name\().gs.value, %rax
+	mov %es, %ebp
+	attempts \name\().es, "mov $\selector, %eax; mov %eax, %es; mov %es, %ebp"
+	show \name\().es.value, %rbp
+	mov %gs, %ebp
+	attempts \name\().gs, "mov $\selector, %eax; mov %eax, %gs; mov %gs, %ebp"
+	show \name\().gs.value, %rbp
+	xor %eax, %eax
+	mov %eax, %es
+	mov %eax, %gs
 	attempts \name\().ss, "mov $\selector, %eax; mov %eax, %ss"
 	mov $FLAT_SS, %eax
 	mov %eax, %ss
@@ -97,9 +100,11 @@ frames:	.skip 128
 	load ldt, 7
 	# far jumps and returns
 	.macro far name, selector
-	attempts \name, "pushq $\selector; pushq $78f; lretq"
+	xor %ebp, %ebp
+	attempts \name, "pushq $\selector; pushq $76f; lretq; 76: mov %cs, %ebp"
+	show \name\().cs, %rbp
 	mov %cs, %eax
-	show \name\().cs, %rax
+	show \name\().after-hypercall, %rax
 	.endm
 	far far.flat, 0xe033
 	far far.code-3, 0x13

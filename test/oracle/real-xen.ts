@@ -19,14 +19,15 @@ export interface RealRun {
 	readonly log: string;
 }
 
-/** SHUTDOWN_* of public/sched.h, as our library names them. */
+/** SHUTDOWN_* of public/sched.h, as our library names them. What is none of them, xl destroys and our library calls a crash. */
 const REASONS = ["poweroff", "reboot", "suspend", "crash", "watchdog", "softReset"];
 
 /** Guest memory in MiB, as run.ts gives it. */
 const MEMORY = 16;
 
 /** Real Xen needs SMAP off for PV guests where QEMU is 7.2; Xen's own console is COM2, so that COM1 is dom0's alone. */
-const MACHINE = "-M q35 -accel tcg -cpu max,-smap,vendor=GenuineIntel -smp 1 -m 1024 -display none -nodefaults -no-user-config -no-reboot";
+const MACHINE =
+	"-M q35 -accel tcg -cpu max,-smap,vendor=GenuineIntel -smp 1 -m 1024 -display none -nodefaults -no-user-config -no-reboot";
 const XEN_ARGUMENTS = "placeholder com2=115200,8n1 console=com2 dom0_mem=512M,max:512M guest_loglvl=all noreboot=0";
 const DOM0_ARGUMENTS = "console=ttyS0 loglevel=1 rdinit=/init";
 
@@ -100,7 +101,8 @@ function qemu(args: readonly string[], log: string, seconds: number): Promise<st
 
 function parse(output: string): Map<string, RealRun> {
 	const runs = new Map<string, RealRun>();
-	const [, ...sections] = output.replace(/^COMPLETE$[^]*/m, "").split(/^BEGIN /m);
+	const [complete = ""] = output.split(/^COMPLETE$/m);
+	const [, ...sections] = complete.split(/^BEGIN /m);
 	for (const section of sections) {
 		const [name = "", ...lines] = section.split("\n");
 		const verdicts: string[] = [];
@@ -108,7 +110,7 @@ function parse(output: string): Map<string, RealRun> {
 		let end = "destroyed";
 		for (const line of lines) {
 			const [, word, rest] = /^(END|LOG) (.*)$/.exec(line) ?? [];
-			if (word === "END") end = REASONS[Number(rest)] ?? `reason ${rest}`;
+			if (word === "END") end = REASONS[Number(rest)] ?? "crash";
 			else if (word === "LOG") log.push(rest as string);
 			else if (line !== "") verdicts.push(line);
 		}
