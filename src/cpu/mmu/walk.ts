@@ -36,6 +36,7 @@ export interface MmuFunctions {
 	readonly slowModify: FunctionReference;
 	/** Writes CROSSING back after a modification. */
 	readonly commitCrossing: FunctionReference;
+	readonly flushHalf: FunctionReference;
 	readonly flushSpace: FunctionReference;
 	readonly flushPage: FunctionReference;
 	/** (mfn): no TLB entry lets the frame be written without the slow path. */
@@ -139,31 +140,43 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		f.memoryCopy(i32.load(parts, 8), i32.add(i32.const(layout.CROSSING), count), i32.load(parts, 12));
 	});
 
-	const flushSpace = module.function("flushSpace", ["i32"], undefined, (f) => {
+	/** (space, half): 0 lower addresses, 1 upper. */
+	const flushHalf = module.function("flushHalf", ["i32", "i32"], undefined, (f) => {
 		const space = f.parameter(0, "i32");
+		const half = f.parameter(1, "i32");
 		const tlb = f.let(i32.add(i32.const(layout.TLB), i32.mul(space, i32.const(layout.TLB_SIZE))));
-		const log = f.let(i32.add(i32.const(layout.TLB_LOG), i32.mul(space, i32.const(layout.TLB_LOG_SIZE))));
+		const log = f.let(logOf(space, half));
 		const count = f.let(i32.load(log));
+		const position = f.local("i32");
+		f.set(position, zero);
 		f.if(
 			i32.gt_u(count, i32.const(layout.TLB_ENTRIES / 4)),
-			() => f.memoryFill(tlb, i32.const(layout.NO_PAGE), i32.const(layout.TLB_SIZE)),
 			() => {
-				const position = f.local("i32");
-				f.set(position, zero);
+				const entry = f.local("i32");
+				f.loop((next) => {
+					f.set(entry, i32.add(tlb, i32.shl(position, i32.const(5))));
+					f.if(i32.eq(i64.lt_s(i64.load(entry, layout.TLB_READ), i64.const(0)), half), () => clearEntry(f, entry));
+					f.set(position, i32.add(position, i32.const(1)));
+					f.brIf(next, i32.lt_u(position, i32.const(layout.TLB_ENTRIES)));
+				});
+			},
+			() =>
 				f.block((done) =>
 					f.loop((next) => {
 						f.brIf(done, i32.ge_u(position, count));
-						const entry = f.let(
-							i32.add(tlb, i32.shl(i32.load16_u(i32.add(log, i32.shl(position, i32.const(1))), 4), i32.const(5))),
-						);
-						clearEntry(f, entry);
+						const number = i32.load16_u(i32.add(log, i32.shl(position, i32.const(1))), 4);
+						const entry = f.let(i32.add(tlb, i32.shl(number, i32.const(5))));
+						// The entry may have gone to a page of the other half since.
+						f.if(i32.eq(i64.lt_s(i64.load(entry, layout.TLB_READ), i64.const(0)), half), () => clearEntry(f, entry));
 						f.set(position, i32.add(position, i32.const(1)));
 						f.br(next);
 					}),
-				);
-			},
+				),
 		);
 		f.store32(log, zero);
+	});
+	const flushSpace = module.function("flushSpace", ["i32"], undefined, (f) => {
+		for (const half of [0, 1]) f.call(flushHalf, f.parameter(0, "i32"), i32.const(half));
 	});
 
 	const flushPage = module.function("flushPage", ["i64"], undefined, (f) => {
@@ -178,18 +191,48 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 	const protectFrame = module.function("protectFrame", ["i32"], undefined, (f) => {
 		const frame = f.let(i32.add(i32.const(layout.FRAMES), i32.shl(f.parameter(0, "i32"), i32.const(12))));
 		const entry = f.local("i32");
-		f.set(entry, i32.const(layout.TLB));
-		f.loop((next) => {
-			const tag = i64.load(entry, layout.TLB_WRITE);
-			f.if(i32.eq(i32.add(i32.wrap(tag), i32.load(entry, layout.TLB_ADDEND)), frame), () =>
+		const position = f.local("i32");
+		const protect = (): void =>
+			f.if(i32.eq(i32.add(i32.load(entry, layout.TLB_WRITE), i32.load(entry, layout.TLB_ADDEND)), frame), () =>
 				f.store64(entry, i64.const(layout.NO_PAGE), layout.TLB_WRITE),
 			);
-			f.set(entry, i32.add(entry, i32.const(layout.TLB_ENTRY_SIZE)));
-			f.brIf(next, i32.lt_u(entry, i32.const(layout.TLB + layout.TLB_CONTEXTS * layout.TLB_SIZE)));
-		});
+		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
+			const tlb = layout.TLB + space * layout.TLB_SIZE;
+			const log = layout.TLB_LOG + space * layout.TLB_LOG_SIZE;
+			const count = f.let(i32.load(i32.const(log)));
+			f.set(position, zero);
+			f.if(
+				i32.lt_u(count, i32.const(layout.TLB_ENTRIES)),
+				() =>
+					f.block((done) =>
+						f.loop((next) => {
+							f.brIf(done, i32.ge_u(position, count));
+							const number = i32.load16_u(i32.add(i32.const(log), i32.shl(position, i32.const(1))), 4);
+							f.set(entry, i32.add(i32.const(tlb), i32.shl(number, i32.const(5))));
+							protect();
+							f.set(position, i32.add(position, i32.const(1)));
+							f.br(next);
+						}),
+					),
+				// The log is full and does not know all entries.
+				() =>
+					f.loop((next) => {
+						f.set(entry, i32.add(i32.const(tlb), i32.shl(position, i32.const(5))));
+						protect();
+						f.set(position, i32.add(position, i32.const(1)));
+						f.brIf(next, i32.lt_u(position, i32.const(layout.TLB_ENTRIES)));
+					}),
+			);
+		}
 	});
 
-	return { fill, slowRead, slowStore, slowModify, commitCrossing, flushSpace, flushPage, protectFrame };
+	return { fill, slowRead, slowStore, slowModify, commitCrossing, flushHalf, flushSpace, flushPage, protectFrame };
+}
+
+/** Linear address of the log of one half of a TLB context. */
+function logOf(space: I32, half: I32): I32 {
+	const number = i32.add(i32.shl(space, i32.const(1)), half);
+	return i32.add(i32.const(layout.TLB_LOG), i32.mul(number, i32.const(layout.TLB_LOG_SIZE)));
 }
 
 function clearEntry(f: FunctionBuilder, entry: I32): void {
@@ -306,7 +349,7 @@ function emitFill(f: FunctionBuilder): void {
 		const slot = f.let(tlbEntry(tlb, address));
 		f.if(i64.ne(i64.load(slot, layout.TLB_READ), page), () => {
 			f.store64(slot, i64.const(layout.NO_PAGE), layout.TLB_EXECUTE);
-			const log = f.let(i32.add(i32.const(layout.TLB_LOG), i32.mul(space, i32.const(layout.TLB_LOG_SIZE))));
+			const log = f.let(logOf(space, i64.lt_s(address, i64.const(0))));
 			const count = f.let(i32.load(log));
 			// Beyond the limit of the flush, the log only counts.
 			f.if(i32.lt_u(count, i32.const(layout.TLB_ENTRIES)), () => {
