@@ -49,8 +49,7 @@ export function writeInitialNodes(store: StoreClient): void {
 	store.makeDirectory("/tool/xenstored");
 	store.write("/local/domain/0/domid", "0");
 	store.write("/local/domain/0/name", "Domain-0");
-	store.makeDirectory("/vm");
-	store.makeDirectory("/libxl");
+	store.write("/local/pool/0/name", "Pool-0");
 }
 
 function createNode(store: StoreClient, path: string, permissions: readonly string[]): void {
@@ -83,7 +82,7 @@ export function writeDomainNodes(client: StoreClient, domain: DomainNodes): void
 		writeAll(store, home, { vm, name: domain.name });
 		for (const name of READABLE_NODES) createNode(store, `${home}/${name}`, readable);
 		for (const name of GUEST_NODES) createNode(store, `${home}/${name}`, [`n${domain.domid}`]);
-		writeAll(store, vm, { uuid: domain.uuid, name: domain.name });
+		writeAll(store, vm, { name: domain.name, uuid: domain.uuid });
 		writeAll(store, home, {
 			"control/platform-feature-multiprocessor-suspend": 1,
 			"control/platform-feature-xs_reset_watches": 1,
@@ -92,7 +91,7 @@ export function writeDomainNodes(client: StoreClient, domain: DomainNodes): void
 		writeAll(store, home, {
 			"memory/static-max": domain.maximumMemory,
 			"memory/target": domain.memory,
-			"memory/videoram": -1,
+			"memory/videoram": 0,
 			domid: domain.domid,
 			"store/port": domain.storePort,
 			"store/ring-ref": domain.storeFrame,
@@ -101,9 +100,9 @@ export function writeDomainNodes(client: StoreClient, domain: DomainNodes): void
 		writeAll(store, vm, {
 			"image/ostype": "linux",
 			"image/kernel": domain.kernel,
-			start_time: domain.startTime.toFixed(2),
 			"image/ramdisk": domain.ramdisk,
-			"image/cmdline": domain.commandLine,
+			"image/cmdline": domain.commandLine === "" ? undefined : domain.commandLine,
+			start_time: domain.startTime.toFixed(2),
 		});
 		writeConsole(store, domain, readable);
 	});
@@ -126,6 +125,7 @@ function writeConsole(store: StoreClient, { domid, consolePort, consoleFrame }: 
 		port: consolePort,
 		"ring-ref": consoleFrame,
 	});
+	store.setPermissions(`${frontend}/backend-id`, [`n${domid}`, "r0"]);
 	createNode(store, backend, readable);
 	writeAll(store, backend, { frontend, ...description });
 	createNode(store, link, ["n0"]);
@@ -136,12 +136,22 @@ function backendPath(domid: number): string {
 	return `${homePath(0)}/backend/console/${domid}/0`;
 }
 
+/** As libxl__xs_path_cleanup: directories of backends that nobody uses do not stay. */
+function removeWithEmptyParents(store: StoreClient, path: string): void {
+	store.remove(path);
+	for (let parent = path; parent !== homePath(0); ) {
+		parent = parent.slice(0, parent.lastIndexOf("/"));
+		if (store.list(parent)?.length !== 0 || parent === homePath(0)) return;
+		store.remove(parent);
+	}
+}
+
 /** Removes what {@link writeDomainNodes} wrote, and what was added since. */
 export function removeDomainNodes(client: StoreClient, domid: number): void {
 	client.transaction((store) => {
 		const vm = store.read(`${homePath(domid)}/vm`);
 		if (vm !== undefined) store.remove(vm);
-		store.remove(`${homePath(0)}/backend/console/${domid}`);
+		removeWithEmptyParents(store, `${homePath(0)}/backend/console/${domid}`);
 		store.remove(homePath(domid));
 		store.remove(`/libxl/${domid}`);
 	});
