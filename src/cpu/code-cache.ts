@@ -28,6 +28,13 @@ export interface CodePage {
 	regions: number[];
 }
 
+export interface CodeCacheStatistics {
+	/** Frames with decoded code, by mode; bytes of records and code indices; times that all was forgotten to make room. */
+	readonly pages: number;
+	readonly bytes: number;
+	readonly resets: number;
+}
+
 export interface CodeTranslator {
 	/** Linear address of a byte of code, or 0 with the exception in the context block. */
 	translate(low: number, high: number, access: number, space: number): number;
@@ -44,16 +51,32 @@ export class CodeCache {
 	private readonly crossers = new Map<number, Set<number>>();
 	/** Where the next record goes, and the lowest code index. */
 	private top = layout.CODE_ARENA;
-	private indexTop = layout.CODE_ARENA_END;
+	private indexTop: number;
+	private readonly arenaEnd: number;
+	private resets = 0;
 	mmu!: CodeTranslator;
 	/** Called when the records of a page become look-ups. */
 	onInvalidate: (page: CodePage) => void = () => {};
+	/** Called when all pages are forgotten, after {@link onInvalidate} for each of them. */
+	onReset: () => void = () => {};
 	private readonly byIndex = new Map<number, { page: CodePage; longMode: boolean }>();
 
 	constructor(
 		private readonly memory: Memory,
 		private readonly variants: Variants,
-	) {}
+		arenaBytes: number = layout.CODE_ARENA_END - layout.CODE_ARENA,
+	) {
+		this.arenaEnd = Math.min(layout.CODE_ARENA_END, layout.CODE_ARENA + arenaBytes);
+		this.indexTop = this.arenaEnd;
+	}
+
+	get statistics(): CodeCacheStatistics {
+		return {
+			pages: this.byIndex.size,
+			bytes: this.top - layout.CODE_ARENA + this.arenaEnd - this.indexTop,
+			resets: this.resets,
+		};
+	}
 
 	/** The record of the instruction at RIP; 0 where it cannot be fetched (the exception is in the context block). */
 	decodeAtRip(): number {
@@ -207,6 +230,7 @@ export class CodeCache {
 			this.memory.fill(index, CODE_INDEX_SIZE, 0);
 			page = { mfn, index, ranges: [], regions: [] };
 			this.byIndex.set(index, { page, longMode });
+			if (longMode) this.memory.setU32(layout.FRAME_CODE + mfn * 4, index);
 			pages.set(mfn, page);
 		}
 		return page;
@@ -244,14 +268,18 @@ export class CodeCache {
 		memory.fill(page.index, CODE_INDEX_SIZE, 0);
 	}
 
-	/** Forgets everything: the arena is full. Called only between blocks. */
-	private reset(): void {
+	/** Forgets everything: the arena or the translator's budget is used up. Called only between blocks. */
+	reset(): void {
 		const { memory } = this;
+		this.resets++;
 		for (const pages of this.pages) {
 			for (const mfn of pages.keys()) {
 				memory.setU8(layout.FRAME_FLAGS + mfn, memory.u8(layout.FRAME_FLAGS + mfn) & ~layout.FRAME_HAS_CODE);
 			}
-			for (const page of pages.values()) this.onInvalidate(page);
+			for (const page of pages.values()) {
+				this.onInvalidate(page);
+				memory.setU32(layout.FRAME_CODE + page.mfn * 4, 0);
+			}
 			pages.clear();
 		}
 		this.byIndex.clear();
@@ -260,7 +288,8 @@ export class CodeCache {
 		}
 		this.crossers.clear();
 		this.top = layout.CODE_ARENA;
-		this.indexTop = layout.CODE_ARENA_END;
+		this.indexTop = this.arenaEnd;
+		this.onReset();
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.mmu.flushSpace(space);
 	}
 }

@@ -1,7 +1,7 @@
 /**
  * The processor: puts the MMU, the code cache and the interpreter together behind {@link Processor}.
  */
-import { CodeCache } from "./code-cache.ts";
+import { CodeCache, type CodeCacheStatistics } from "./code-cache.ts";
 import { HOT_VARIANTS } from "./interpreter/hot.ts";
 import { emitMain, MARGIN } from "./interpreter/module.ts";
 import { RareInstructions } from "./interpreter/rare.ts";
@@ -21,6 +21,7 @@ interface MainExports {
 	step(): number;
 	translate(low: number, high: number, access: number, space: number): number;
 	flushPage(low: number, high: number): void;
+	flushHalf(space: number, half: number): void;
 	flushSpace(space: number): void;
 	protectFrame(mfn: number): void;
 }
@@ -35,6 +36,7 @@ export interface ProcessorStatistics {
 	/** Variants of instructions that were compiled, and the milliseconds it took. */
 	variants: number;
 	compileTime: number;
+	code: CodeCacheStatistics;
 	translator: TranslatorStatistics | undefined;
 }
 
@@ -48,6 +50,10 @@ export interface EngineOptions {
 	readonly tier?: Tier;
 	/** A block is translated once branches have led to it so often; small for tests. */
 	readonly hotCount?: number;
+	/** Bytes of memory for decoded code, at most and by default what layout.ts sets aside; small for tests. */
+	readonly codeArena?: number;
+	/** Bytes of WebAssembly that translated code may take; what is beyond makes all of it be translated anew. */
+	readonly codeBudget?: number;
 }
 
 export class Engine implements Processor {
@@ -106,7 +112,7 @@ export class Engine implements Processor {
 			{ engine: { memory: memory.wasm, ...instance.exports }, service },
 			memoryPages,
 		);
-		this.code = new CodeCache(memory, this.variants);
+		this.code = new CodeCache(memory, this.variants, options.codeArena);
 		this.code.mmu = this.main;
 		if (options.tier !== "interpreter") {
 			this.translator = new Translator(
@@ -115,6 +121,7 @@ export class Engine implements Processor {
 				table,
 				{ engine: { memory: memory.wasm, ...instance.exports } },
 				memoryPages,
+				options.codeBudget,
 			);
 		}
 		memory.setU32(layout.FRAME_COUNT, memory.frames);
@@ -139,6 +146,7 @@ export class Engine implements Processor {
 			tlbMisses: this.memory.u64(layout.TLB_MISSES),
 			variants: this.variants.compiled,
 			compileTime: this.variants.compileTime,
+			code: this.code.statistics,
 			translator: this.translator?.statistics,
 		};
 	}
@@ -292,6 +300,14 @@ export class Engine implements Processor {
 
 	flushAll(): void {
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.main.flushSpace(space);
+	}
+
+	flushSpace(addressSpace: number): void {
+		this.main.flushSpace(addressSpace);
+	}
+
+	flushLower(): void {
+		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.main.flushHalf(space, 0);
 	}
 
 	flushPage(virtualAddress: number): void {

@@ -127,7 +127,7 @@ export const TLB_ADDEND = 24;
 export const TLB_CODE = 28;
 export const TLB_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
 export const TLB_CONTEXTS = 4;
-/** For each TLB context: u32 count and u16 numbers of the entries filled since its last flush. */
+/** For each TLB context, for the lower half of the addresses and for the upper: u32 count and u16 numbers of the entries filled since its last flush. */
 export const TLB_LOG = TLB + TLB_CONTEXTS * TLB_SIZE;
 export const TLB_LOG_SIZE = 0x8000;
 /** A tag that no page has: not page-aligned. */
@@ -137,6 +137,7 @@ export const NO_PAGE = 1;
 export const FRAME_FLAGS = 0x80_0000;
 /** The frame holds decoded or translated code: stores to it must go through the slow path. */
 export const FRAME_HAS_CODE = 1;
+/** u32 a frame: linear address of its code index in 64-bit mode, or 0. */
 export const FRAME_CODE = 0x90_0000;
 
 export const FRAME_TABLE = 0x100_0000;

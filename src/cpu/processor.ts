@@ -102,6 +102,10 @@ export interface Processor {
 	setRoot(addressSpace: number, mfn: number): void;
 	/** Drops every translation of every TLB context. */
 	flushAll(): void;
+	/** Drops every translation of one TLB context. */
+	flushSpace(addressSpace: number): void;
+	/** Drops the translations of the lower half of the addresses (bit 63 clear) in every TLB context. */
+	flushLower(): void;
 	/** Drops the translations of one page in every TLB context. */
 	flushPage(virtualAddress: number): void;
 

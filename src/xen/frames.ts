@@ -218,9 +218,13 @@ export class FrameTable {
 		this.machineToPhysical.set(mfn, pfn);
 	}
 
+	/** An entry that maps something for a guest kernel, or an upper entry, has changed since the last {@link flushAll}. */
+	kernelMappingsChanged = false;
+
 	/** Forgets every translation, and starts a new epoch. */
 	flushAll(): void {
 		this.host.processor.flushAll();
+		this.kernelMappingsChanged = false;
 		this.epoch = (this.epoch + 1) >>> 0;
 	}
 

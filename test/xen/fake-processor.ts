@@ -31,6 +31,8 @@ export class FakeProcessor implements Processor {
 
 	switchContext(): void {}
 	flushAll(): void {}
+	flushSpace(): void {}
+	flushLower(): void {}
 	flushPage(): void {}
 	codeChanged(mfn: number): void {
 		this.changed.push(mfn);

@@ -119,6 +119,21 @@ export function emitMain(
 			const found = f.let(decodedAt(i32.load(entry, layout.TLB_CODE), rip));
 			f.if(found, () => f.return(found));
 		});
+		// In 64-bit mode the frame's code index is in a table; decoding and compatibility mode are TypeScript's.
+		f.if(i32.load8_u(i32.const(layout.STATE), layout.LONG_MODE), () => {
+			const linear = f.let(
+				f.callFor("i32", mmu.fill, rip, i32.const(Access.execute), i32.load(i32.const(layout.CURRENT_SPACE))),
+			);
+			f.if(i32.eqz(linear), () => f.return(zero));
+			const frame = i32.shr_u(i32.sub(linear, i32.const(layout.FRAMES)), i32.const(12));
+			const index = f.let(i32.load(i32.shl(frame, i32.const(2)), layout.FRAME_CODE));
+			f.if(index, () => {
+				f.store64(entry, page, layout.TLB_EXECUTE);
+				f.store32(entry, index, layout.TLB_CODE);
+				const found = f.let(decodedAt(index, rip));
+				f.if(found, () => f.return(found));
+			});
+		});
 		f.return(f.callFor("i32", decode));
 	});
 
@@ -404,6 +419,7 @@ export function emitMain(
 	module.export("step", stepOne);
 	module.export("translate", translate);
 	module.export("flushPage", flushPage);
+	module.export("flushHalf", mmu.flushHalf);
 	module.export("flushSpace", mmu.flushSpace);
 	module.export("protectFrame", mmu.protectFrame);
 	for (const name of SHARED) module.export(name, mmu[name]);

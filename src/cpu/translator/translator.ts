@@ -16,7 +16,15 @@ export interface TranslatorStatistics {
 	blocks: number;
 	instructions: number;
 	milliseconds: number;
-	/** Regions that can be entered now. */
+	/** Regions that can be entered now, places in the table that regions have had, bytes of the modules with live regions. */
+	live: number;
+	slots: number;
+	liveBytes: number;
+}
+
+/** A module is freed when none of its regions is in the table. */
+interface RegionModule {
+	readonly bytes: number;
 	live: number;
 }
 
@@ -31,6 +39,8 @@ const BATCH = 24;
 /** Instructions that a part of a batch waits for more. */
 const PATIENCE = 4_000_000;
 const MOST_REGIONS = 0x7ff0;
+/** WebAssembly that may be alive. V8's machine code is several times as long. */
+const CODE_BUDGET = 48 * 2 ** 20;
 
 export class Translator {
 	readonly statistics: TranslatorStatistics = {
@@ -41,11 +51,17 @@ export class Translator {
 		instructions: 0,
 		milliseconds: 0,
 		live: 0,
+		slots: 0,
+		liveBytes: 0,
 	};
+	/** The modules of regions by their numbers. */
+	private readonly modules: (RegionModule | undefined)[] = [];
 	private readonly queue: Candidate[] = [];
 	private readonly free: number[] = [];
 	private next = 0;
 	private lastTurn = 0;
+	/** No place in the table or no budget is left: all regions go, and what is still hot comes again. */
+	private full = false;
 
 	constructor(
 		private readonly memory: Memory,
@@ -53,8 +69,13 @@ export class Translator {
 		private readonly table: WebAssembly.Table,
 		private readonly imports: WebAssembly.Imports,
 		private readonly memoryPages: number,
+		private readonly codeBudget = CODE_BUDGET,
 	) {
 		code.onInvalidate = (page) => this.release(page);
+		// What waits names pages that are no more.
+		code.onReset = () => {
+			this.queue.length = 0;
+		};
 	}
 
 	/** The interpreter says that branches lead often to the instruction at RIP. */
@@ -96,31 +117,43 @@ export class Translator {
 		if (sources.length > 0) {
 			const bytes = emitRegions(sources, this.memoryPages);
 			const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
+			const module: RegionModule = { bytes: bytes.length, live: 0 };
 			for (const [index, { candidate }] of sources.entries()) {
-				this.install(candidate, instance.exports[String(index)]);
+				this.install(candidate, instance.exports[String(index)], module);
 			}
 			statistics.modules++;
 			statistics.codeBytes += bytes.length;
 		}
+		if (this.full) {
+			this.full = false;
+			this.code.reset();
+		}
 		statistics.milliseconds += performance.now() - started;
 	}
 
-	private install(candidate: Candidate, region: unknown): void {
+	private install(candidate: Candidate, region: unknown, module: RegionModule): void {
 		const { memory, statistics } = this;
 		const { page, offset } = candidate;
 		const at = this.code.recordAt(page, offset);
 		const kind = at === 0 ? 0 : memory.u16(at);
 		if (kind < record.KIND_FIRST || kind >= record.KIND_REGION) return;
 		const number = this.free.pop() ?? (this.next < MOST_REGIONS ? this.next++ : undefined);
-		if (number === undefined) return;
+		if (number === undefined) {
+			this.full = true;
+			return;
+		}
 		const place = record.KIND_REGION + number;
 		if (this.table.length <= place) this.table.grow(place + 1024 - this.table.length);
 		this.table.set(place, region);
 		memory.setU16(at + record.ORIGINAL, kind);
 		memory.setU16(at, place);
 		page.regions.push(number);
+		this.modules[number] = module;
+		if (module.live++ === 0) statistics.liveBytes += module.bytes;
 		statistics.regions++;
 		statistics.live++;
+		statistics.slots = this.next;
+		if (statistics.liveBytes > this.codeBudget) this.full = true;
 	}
 
 	private release(page: CodePage): void {
@@ -128,6 +161,9 @@ export class Translator {
 			this.table.set(record.KIND_REGION + number, null);
 			this.free.push(number);
 			this.statistics.live--;
+			const module = this.modules[number]!;
+			this.modules[number] = undefined;
+			if (--module.live === 0) this.statistics.liveBytes -= module.bytes;
 		}
 		page.regions = [];
 	}

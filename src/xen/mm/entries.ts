@@ -14,6 +14,7 @@ import {
 	FAST_HIGH,
 	FAST_LOW,
 	L1_DISALLOWED,
+	PTE_GUEST_KERNEL,
 	Pte,
 	pteFrame,
 	UPPER_DISALLOWED,
@@ -88,6 +89,7 @@ export function updateUpperEntry(
 	}
 	const oldLow = words[at]!;
 	const oldHigh = words[at + 1]!;
+	if ((oldLow & Pte.present) !== 0) frames.kernelMappingsChanged = true;
 	if ((low & Pte.present) !== 0) {
 		if ((low & UPPER_DISALLOWED) !== 0) {
 			frames.complain(owner, `Bad L${level} flags ${(low & UPPER_DISALLOWED).toString(16)}`);
@@ -138,6 +140,9 @@ export function replaceL1Entry(frames: FrameTable, table: number, at: number, lo
 
 function write(frames: FrameTable, table: number, at: number, low: number, high: number): void {
 	frames.contentsChange(table);
+	if ((frames.words[at]! & Pte.present) !== 0 && (frames.words[at + 1]! & PTE_GUEST_KERNEL) !== 0) {
+		frames.kernelMappingsChanged = true;
+	}
 	frames.words[at] = low;
 	frames.words[at + 1] = high;
 }

@@ -4,11 +4,13 @@
  */
 import { Errno } from "../abi/errno.ts";
 import type { Domain } from "../domain.ts";
+import type { FrameTable } from "../frames.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { acquireTable, RESTART } from "./entries.ts";
 import { FrameType, PINNED, TYPE } from "./frame-info.ts";
 import { dropLdt } from "./ldt.ts";
 import { putPageAndType } from "./page-types.ts";
+import { Pte } from "./pte.ts";
 import { assisted, VmAssist } from "./vm-assist-bits.ts";
 
 /**
@@ -24,9 +26,25 @@ export function setKernelRoot(vcpu: Vcpu, mfn: number): number {
 		dropLdt(frames, vcpu);
 	}
 	processor.setRoot(0, mfn);
-	frames.flushAll();
+	// Programs come and go while their kernel stays: its half survives, as global pages do on hardware.
+	if (old !== 0 && !frames.kernelMappingsChanged && sameUpperHalf(frames, old, mfn)) processor.flushLower();
+	else frames.flushAll();
 	if (old !== mfn && old !== 0) putPageAndType(frames, old);
 	return 0;
+}
+
+/** Whether two L4 tables map the upper half of the addresses alike; accessed bits do not count. */
+function sameUpperHalf(frames: FrameTable, left: number, right: number): boolean {
+	if (left === right) return true;
+	const { memory, words } = frames;
+	const a = memory.frame(left) / 4;
+	const b = memory.frame(right) / 4;
+	for (let word = 512; word < 1024; word += 2) {
+		if (((words[a + word]! ^ words[b + word]!) & ~Pte.accessed) !== 0 || words[a + word + 1] !== words[b + word + 1]) {
+			return false;
+		}
+	}
+	return true;
 }
 
 /** Gives the running vCPU another root for its programs; 0 takes it away. 0, a negative errno, or RESTART. */
@@ -37,7 +55,7 @@ export function setUserRoot(vcpu: Vcpu, mfn: number): number {
 	const result = takeUserRoot(vcpu, mfn);
 	if (result !== 0) return result;
 	processor.setRoot(1, mfn);
-	frames.flushAll();
+	processor.flushSpace(1);
 	if (old !== 0) putPageAndType(frames, old);
 	return 0;
 }

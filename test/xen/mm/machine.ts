@@ -50,6 +50,14 @@ export class TlbProcessor implements Processor {
 		this.flushes++;
 		for (const map of this.tlb) map.clear();
 	}
+	flushSpace(space: number): void {
+		this.tlb[space]!.clear();
+	}
+	flushLower(): void {
+		for (const map of this.tlb) {
+			for (const page of map.keys()) if (page >= 0) map.delete(page);
+		}
+	}
 	flushPage(address: number): void {
 		for (const map of this.tlb) map.delete(Math.floor(address / 4096));
 	}
