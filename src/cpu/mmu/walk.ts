@@ -196,9 +196,9 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 			f.if(i32.eq(i32.add(i32.load(entry, layout.TLB_WRITE), i32.load(entry, layout.TLB_ADDEND)), frame), () =>
 				f.store64(entry, i64.const(layout.NO_PAGE), layout.TLB_WRITE),
 			);
-		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
-			const tlb = layout.TLB + space * layout.TLB_SIZE;
-			const log = layout.TLB_LOG + space * layout.TLB_LOG_SIZE;
+		for (let number = 0; number < layout.TLB_CONTEXTS * 2; number++) {
+			const tlb = layout.TLB + (number >> 1) * layout.TLB_SIZE;
+			const log = layout.TLB_LOG + number * layout.TLB_LOG_SIZE;
 			const count = f.let(i32.load(i32.const(log)));
 			f.set(position, zero);
 			f.if(
@@ -207,8 +207,8 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 					f.block((done) =>
 						f.loop((next) => {
 							f.brIf(done, i32.ge_u(position, count));
-							const number = i32.load16_u(i32.add(i32.const(log), i32.shl(position, i32.const(1))), 4);
-							f.set(entry, i32.add(i32.const(tlb), i32.shl(number, i32.const(5))));
+							const place = i32.load16_u(i32.add(i32.const(log), i32.shl(position, i32.const(1))), 4);
+							f.set(entry, i32.add(i32.const(tlb), i32.shl(place, i32.const(5))));
 							protect();
 							f.set(position, i32.add(position, i32.const(1)));
 							f.br(next);
