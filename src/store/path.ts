@@ -30,7 +30,8 @@ export function homePath(domid: number): string {
 export function parsePath(text: string, home: string | undefined): Path | undefined {
 	let absolute = text;
 	if (!text.startsWith("/")) {
-		if (home === undefined) return undefined;
+		// What begins so is never relative: names of special events, where those are allowed.
+		if (home === undefined || text.startsWith("@")) return undefined;
 		absolute = `${home}/${text}`;
 	}
 	if (absolute === "/") return ROOT;

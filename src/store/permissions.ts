@@ -43,14 +43,15 @@ export function accessOf(caller: Caller, permissions: Permissions): number {
 
 const LETTERS = "nrwb";
 
-/** "n0", "r3", "w5", "b7": xs_perm_as_string. Undefined where one is malformed, or there is none. */
+/**
+ * "n0", "r3", "w5", "b7": xs_perm_as_string. Undefined where one is malformed, or there is none; numbers that no domain can have are
+ * not, as in xenstored.
+ */
 export function parsePermissions(strings: readonly string[]): Permissions | undefined {
 	const permissions: Permission[] = [];
 	for (const text of strings) {
-		const access = LETTERS.indexOf(text.charAt(0));
-		const domid = /^[nrwb]\d{1,5}$/.test(text) ? Number(text.slice(1)) : Number.NaN;
-		if (access < 0 || !(domid <= 0xffff)) return undefined;
-		permissions.push({ domid, access });
+		if (!/^[nrwb]-?\d{1,10}$/.test(text)) return undefined;
+		permissions.push({ domid: Number(text.slice(1)) >>> 0, access: LETTERS.indexOf(text.charAt(0)) });
 	}
 	const [first, ...others] = permissions;
 	return first === undefined ? undefined : [first, ...others];

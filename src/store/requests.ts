@@ -8,7 +8,7 @@ import type { XsError } from "./errors.ts";
 import * as operations from "./operations.ts";
 import { decodeText, encodeText, joinStrings, type Packet, splitStrings } from "./packet.ts";
 import { homePath, type Path, parsePath } from "./path.ts";
-import { Access, accessOf, formatPermissions, parsePermissions } from "./permissions.ts";
+import { formatPermissions, parsePermissions } from "./permissions.ts";
 import type { StoreServer } from "./server.ts";
 import type { Space } from "./space.ts";
 import { Transaction } from "./transaction.ts";
@@ -107,11 +107,10 @@ function write({ space, connection, packet: { payload } }: Request): Reply {
 function getPermissions(request: Request): Reply {
 	const { connection, server, space } = request;
 	const text = onlyString(request);
-	if (text?.startsWith("@") === true) {
+	// Those of the special events are domain 0's business.
+	if (text?.startsWith("@") === true && connection.caller.privileged) {
 		const permissions = server.store.special.get(text);
-		if (permissions === undefined) return "ENOENT";
-		const readable = (accessOf(connection.caller, permissions) & Access.read) !== 0;
-		return readable ? joinStrings(formatPermissions(permissions)) : "EACCES";
+		return permissions === undefined ? "ENOENT" : joinStrings(formatPermissions(permissions));
 	}
 	const path = pathOf(request, text);
 	if (path === undefined) return "EINVAL";
@@ -273,7 +272,12 @@ export const requestTypes: Readonly<Record<number, RequestType>> = {
 		handle: onPath(({ space, connection }, path) => done(operations.remove(space, connection.caller, path))),
 	},
 	[XsType.setPerms]: { name: "SET_PERMS", handle: setPermissions },
-	[XsType.isDomainIntroduced]: { name: "IS_DOMAIN_INTRODUCED", handle: isDomainIntroduced, outsideTransactions: true },
+	[XsType.isDomainIntroduced]: {
+		name: "IS_DOMAIN_INTRODUCED",
+		handle: isDomainIntroduced,
+		privileged: true,
+		outsideTransactions: true,
+	},
 	[XsType.resume]: {
 		name: "RESUME",
 		handle: onDomain((server, domid) => server.resume(domid)),

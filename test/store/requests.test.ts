@@ -49,7 +49,7 @@ describe("reading and writing", () => {
 		expect(client.ask("write", "/a")).toBe("!EINVAL");
 		expect(client.ask("setPerms", "/a|")).toBe("!EINVAL");
 		expect(client.ask("setPerms", "/a|x1|")).toBe("!EINVAL");
-		expect(client.ask("setPerms", "/a|r99999|")).toBe("!EINVAL");
+		expect(client.ask("setPerms", "/a|r99999|")).toBe("!ENOENT");
 		expect(client.ask("watch", "/a|")).toBe("!EINVAL");
 		expect(client.ask("directoryPart", "/a|")).toBe("!EINVAL");
 		expect(client.ask("introduce", "1|2|")).toBe("!EINVAL");
@@ -169,10 +169,9 @@ describe("permissions", () => {
 		expect(guest.ask("resume", "5|")).toBe("!EACCES");
 		expect(guest.ask("control", "help|")).toBe("!EACCES");
 		expect(guest.ask("setPerms", "@releaseDomain|n0|r5|")).toBe("!EACCES");
-		expect(guest.ask("getPerms", "@releaseDomain|")).toBe("!EACCES");
+		expect(guest.ask("getPerms", "@releaseDomain|")).toBe("!EINVAL");
 		expect(guest.ask("getDomainPath", "7|")).toBe("/local/domain/7|");
-		expect(guest.ask("isDomainIntroduced", "5|")).toBe("T|");
-		expect(guest.ask("isDomainIntroduced", "7|")).toBe("F|");
+		expect(guest.ask("isDomainIntroduced", "5|")).toBe("!EACCES");
 	});
 });
 
@@ -264,6 +263,12 @@ describe("domains", () => {
 		server.domainShutDown(5);
 		expect(tools.ask("release", "5|")).toBe("OK|");
 		expect(tools.takeEvents()).toEqual(["@releaseDomain|out|", "@releaseDomain|out|"]);
+		expect(["0", "5", "6", "32752"].map((domid) => tools.ask("isDomainIntroduced", `${domid}|`))).toEqual([
+			"T|",
+			"F|",
+			"T|",
+			"T|",
+		]);
 		expect(tools.ask("release", "5|")).toBe("!ENOENT");
 		expect(tools.ask("isDomainIntroduced", "5|")).toBe("F|");
 		expect(store.read("/local/domain/5/a")).toBeUndefined();
