@@ -38,6 +38,8 @@ interface Candidate {
 const BATCH = 24;
 /** Instructions that a part of a batch waits for more. */
 const PATIENCE = 4_000_000;
+/** What a guest makes hot faster than it can be translated must not pile up. */
+const LONGEST_QUEUE = 1024;
 const MOST_REGIONS = 0x7ff0;
 /** WebAssembly that may be alive. V8's machine code is several times as long. */
 const CODE_BUDGET = 48 * 2 ** 20;
@@ -81,7 +83,14 @@ export class Translator {
 	/** The interpreter says that branches lead often to the instruction at RIP. */
 	becameHot(): void {
 		const place = this.code.placeOfRip();
-		if (place !== undefined) this.queue.push(place);
+		if (place === undefined) return;
+		if (this.queue.length < LONGEST_QUEUE) {
+			this.queue.push(place);
+			return;
+		}
+		// Let it become hot once more.
+		const at = this.code.recordAt(place.page, place.offset);
+		if (at !== 0) this.memory.setU16(at + record.COUNT, 0);
 	}
 
 	/**
