@@ -11,7 +11,7 @@ import type { Hypervisor } from "../xen/hypervisor.ts";
 import { type KernelCache, openCachedKernel } from "./kernel-cache.ts";
 import { type BuiltGuest, buildGuest, createMachine, type Machine } from "./machine.ts";
 import type { Platform } from "./platform.ts";
-import type { Statistics } from "./statistics.ts";
+import { executionStatistics, type Statistics } from "./statistics.ts";
 
 export interface HostOptions {
 	/** Bytes of machine memory, for all domains together. Only what guests touch is taken from the host. */
@@ -225,6 +225,7 @@ export class Host {
 			mips: instructions / Math.max(cpuSeconds ?? wallSeconds, 1e-6) / 1e6,
 			...trace.counters(),
 			tlbMisses: statistics?.tlbMisses ?? null,
+			execution: statistics === undefined ? null : executionStatistics(statistics),
 			scheduler: { ...scheduler.statistics },
 			memory: {
 				machineBytes: memory.frames * PAGE_SIZE,

@@ -1,5 +1,55 @@
 /** What --stats writes and Host.statistics() returns. Counters are of the whole machine, from its start. */
+import type { ProcessorStatistics } from "../cpu/engine.ts";
 import type { SchedulerStatistics } from "../xen/scheduler.ts";
+
+/** Interpreter and translator. Counts are from the machine's start, sizes are of now. */
+export interface ExecutionStatistics {
+	/** Instructions executed by each tier, and the translator's share of all. */
+	readonly interpreted: number;
+	readonly translated: number;
+	readonly translatedShare: number;
+	/** Forms of instructions that the interpreter had to compile. */
+	readonly variants: { readonly compiled: number; readonly milliseconds: number };
+	/** Frames with decoded code, bytes of it, and times that all of it was forgotten to make room. */
+	readonly decoded: { readonly pages: number; readonly bytes: number; readonly resets: number };
+	/** Null where the interpreter works alone. */
+	readonly translator: {
+		/** Regions made, modules they came in, blocks, instructions and bytes of WebAssembly in them. */
+		readonly regions: number;
+		readonly modules: number;
+		readonly blocks: number;
+		readonly instructions: number;
+		readonly codeBytes: number;
+		readonly milliseconds: number;
+		/** Regions that can be entered, and bytes of the modules that they are in. */
+		readonly liveRegions: number;
+		readonly liveBytes: number;
+	} | null;
+}
+
+export function executionStatistics(processor: ProcessorStatistics): ExecutionStatistics {
+	const { instructions, translated, variants, compileTime, code, translator } = processor;
+	return {
+		interpreted: instructions - translated,
+		translated,
+		translatedShare: instructions === 0 ? 0 : translated / instructions,
+		variants: { compiled: variants, milliseconds: compileTime },
+		decoded: { ...code },
+		translator:
+			translator === undefined
+				? null
+				: {
+						regions: translator.regions,
+						modules: translator.modules,
+						blocks: translator.blocks,
+						instructions: translator.instructions,
+						codeBytes: translator.codeBytes,
+						milliseconds: translator.milliseconds,
+						liveRegions: translator.live,
+						liveBytes: translator.liveBytes,
+					},
+	};
+}
 
 export interface Statistics {
 	/** Since the first domain was created. */
@@ -19,6 +69,8 @@ export interface Statistics {
 	readonly events: Readonly<Record<string, number>>;
 	/** Misses of the translation lookaside buffers; null where the processor does not count them. */
 	readonly tlbMisses: number | null;
+	/** How instructions were executed; null where the processor does not tell. */
+	readonly execution: ExecutionStatistics | null;
 	readonly scheduler: Readonly<SchedulerStatistics>;
 	readonly memory: {
 		/** Of the machine, and in use by its domains. */

@@ -70,6 +70,10 @@ describe.runIf(canAssemble)("paravirt boot", () => {
 		expect(statistics).toMatchObject({ clock: "deterministic", hypercalls: { event_channel_op: 2 } });
 		expect(statistics.cpuSeconds).toBeGreaterThan(0);
 		expect(statistics.tlbMisses).toBeGreaterThan(0);
+		const { interpreted, translated, translator, decoded } = statistics.execution;
+		expect(interpreted + translated).toBe(statistics.instructions);
+		expect(decoded.pages).toBeGreaterThan(0);
+		expect(translator.liveRegions).toBeLessThanOrEqual(translator.regions);
 	});
 
 	it.concurrent("traces hypercalls on standard error", async () => {
