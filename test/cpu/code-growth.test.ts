@@ -5,17 +5,15 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
-import { createProcessor, type Engine, type EngineOptions } from "../../src/cpu/engine.ts";
+import type { Engine, EngineOptions } from "../../src/cpu/engine.ts";
 import * as layout from "../../src/cpu/layout.ts";
-import { Memory } from "../../src/cpu/memory.ts";
-import { type Environment, Exit } from "../../src/cpu/processor.ts";
-import { Gpr, Registers } from "../../src/cpu/registers.ts";
+import { Exit } from "../../src/cpu/processor.ts";
+import { Gpr, type Registers } from "../../src/cpu/registers.ts";
+import { BASE, type SmallMachine, smallMachine } from "./small-machine.ts";
 
-const Frame = { l4: 1, l3: 2, l2: 3, l1: 4, driver: 5, stack: 6, functions: 16 } as const;
 const FUNCTIONS = 64;
-const PRESENT_WRITABLE_USER = 0x67;
-const BASE = 0x40_0000;
-const FUNCTION_BASE = BASE + 0x10_0000;
+/** Behind code and stack. */
+const FUNCTION_BASE = BASE + 0x2000;
 
 /** Returns imm32 + 1275, after fifty rounds of a loop. */
 const FUNCTION = [0xb8, 0, 0, 0, 0, 0xb9, 50, 0, 0, 0, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0xc3];
@@ -37,34 +35,12 @@ const DRIVER = [
 	[0xcc], // int3
 ].flat();
 
-const environment: Environment = {
-	cpuid: () => ({ eax: 0, ebx: 0, ecx: 0, edx: 0 }),
-	readTsc: () => 0,
-	descriptor: () => undefined,
-};
-
-function machine(options: EngineOptions): { readonly engine: Engine; readonly registers: Registers } {
-	const memory = new Memory(Frame.functions + FUNCTIONS);
-	const engine = createProcessor(memory, environment, options);
-	const registers = new Registers(memory, layout.STATE);
-	const entry = (table: number, index: number, frame: number): void =>
-		memory.setU64(memory.frame(table) + index * 8, frame * layout.PAGE_SIZE + PRESENT_WRITABLE_USER);
-	entry(Frame.l4, 0, Frame.l3);
-	entry(Frame.l3, 0, Frame.l2);
-	entry(Frame.l2, BASE >> 21, Frame.l1);
-	entry(Frame.l1, 0, Frame.driver);
-	entry(Frame.l1, 1, Frame.stack);
-	memory.bytes.set(DRIVER, memory.frame(Frame.driver));
-	for (let index = 0; index < FUNCTIONS; index++) {
-		entry(Frame.l1, 0x100 + index, Frame.functions + index);
-		memory.bytes.set(FUNCTION, memory.frame(Frame.functions + index));
-	}
-	for (const space of [0, 1]) engine.setRoot(space, Frame.l4);
-	engine.flushAll();
-	registers.addressSpace = 1;
-	registers.set(Gpr.rsp, BASE + 0x1800);
-	registers.set(Gpr.rsi, FUNCTION_BASE);
-	return { engine, registers };
+function machine(options: EngineOptions): SmallMachine {
+	const made = smallMachine(2 + FUNCTIONS, options);
+	made.write(BASE, DRIVER);
+	for (let index = 0; index < FUNCTIONS; index++) made.write(FUNCTION_BASE + index * 4096, FUNCTION);
+	made.registers.set(Gpr.rsi, FUNCTION_BASE);
+	return made;
 }
 
 /** Writes and runs `count` functions; checks what they returned. */
