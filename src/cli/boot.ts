@@ -66,6 +66,7 @@ const args: ArgsDef = {
 		description: `Print on standard error as it happens: ${TRACES.join(", ")}`,
 		valueHint: "WHAT[,WHAT]",
 	},
+	"no-reboot": { type: "boolean", description: "End where the guest asks for a restart, instead of starting it again" },
 	timeout: { type: "string", description: "End the guest after S seconds, with status 4", valueHint: "S" },
 	suite: {
 		type: "string",
@@ -88,6 +89,8 @@ interface BootOptions {
 	/** Bits of TraceCategory. */
 	readonly trace: number;
 	readonly log: boolean;
+	/** Start the guest again when it asks for that. */
+	readonly reboot: boolean;
 	readonly timeout: number | undefined;
 	readonly suite: string | undefined;
 	readonly update: boolean;
@@ -115,7 +118,7 @@ function checkOptions(values: Values): BootOptions {
 	const trace = checkTrace(text("trace"));
 	const memory = parseSize("memory", text("memory") ?? "512M");
 	if (memory < LEAST_MEMORY) {
-		throw new UsageError(`--memory: ${text("memory")} is too little for Linux`, "Give 64M or more.");
+		throw new UsageError(`--memory: ${text("memory")} is too little for Linux`, "Give 128M or more.");
 	}
 	if (memory > MOST_MEMORY) {
 		const most = `${Math.floor(MOST_MEMORY / MIB)}M`;
@@ -124,7 +127,8 @@ function checkOptions(values: Values): BootOptions {
 	const timeout = text("timeout");
 	const suite = text("suite");
 	const kernel = text("kernel");
-	const { update: updateValue } = values;
+	// citty takes --no-reboot for the negation of an option --reboot.
+	const { update: updateValue, reboot: rebootValue } = values;
 	const update = updateValue === true;
 	if (suite !== undefined && !/^[a-z][a-z0-9-]*$/.test(suite)) {
 		throw new UsageError(`--suite: "${suite}" is no name of a Debian suite`, "Give a name such as trixie or sid.");
@@ -142,6 +146,7 @@ function checkOptions(values: Values): BootOptions {
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
 		stats: text("stats"),
 		...trace,
+		reboot: values["no-reboot"] !== true && rebootValue !== false,
 		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
 		suite,
 		update,
@@ -183,39 +188,47 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 			: attachPipes(console, process.stdin, process.stdout, { handshake });
 	};
 	const timer = options.timeout === undefined ? undefined : setTimeout(() => leave("timeout"), options.timeout * 1000);
-	const writeStatistics = async (): Promise<void> => {
-		if (options.stats === undefined) return;
-		const text = `${JSON.stringify(host.statistics(), undefined, "\t")}\n`;
-		await writeFile(options.stats, text).catch((error: unknown) => {
-			throw fileError(options.stats as string, error);
-		});
-	};
 	const allowSignals = onEveryExit(() => host.stop());
+	const guest = {
+		name: "guest",
+		kernel: files.kernel,
+		kernelName: files.kernelName,
+		ramdisk: files.ramdisk,
+		ramdiskName: files.ramdiskName,
+		commandLine: line,
+		memory: options.memory,
+		vcpus: options.vcpus,
+	};
 	try {
-		const domain = await host.createDomain(
-			{
-				name: "guest",
-				kernel: files.kernel,
-				kernelName: files.kernelName,
-				ramdisk: files.ramdisk,
-				ramdiskName: files.ramdiskName,
-				commandLine: line,
-				memory: options.memory,
-				vcpus: options.vcpus,
-			},
-			(created: GuestDomain) => attach(created.console),
-		);
-		const outcome = await Promise.race([domain.ended, left, host.failed]);
-		detach();
-		await writeStatistics();
-		domain.destroy();
-		return report(outcome, options, host.log);
+		// What cannot be written is better known before a long run than after it.
+		if (options.stats !== undefined) await writeStatistics(options.stats, "", "a");
+		for (;;) {
+			const domain = await host.createDomain(guest, (created: GuestDomain) => attach(created.console));
+			const outcome = await Promise.race([domain.ended, left, host.failed]);
+			detach();
+			if (options.reboot && typeof outcome !== "string" && outcome.reason === "reboot") {
+				process.stderr.write("paravirt: the guest asked for a restart; starting it again\n");
+				domain.destroy();
+				continue;
+			}
+			if (options.stats !== undefined) {
+				await writeStatistics(options.stats, `${JSON.stringify(host.statistics(), undefined, "\t")}\n`, "w");
+			}
+			domain.destroy();
+			return report(outcome, options, host.log);
+		}
 	} finally {
 		detach();
 		clearTimeout(timer);
 		host.stop();
 		allowSignals();
 	}
+}
+
+async function writeStatistics(file: string, text: string, flag: "a" | "w"): Promise<void> {
+	await writeFile(file, text, { flag }).catch((error: unknown) => {
+		throw fileError(file, error);
+	});
 }
 
 /** Tells on standard error how it ended, where that is not plain; the exit status. */
@@ -230,7 +243,7 @@ function report(outcome: Outcome, options: BootOptions, log: string): number {
 	}
 	if (outcome.reason === "poweroff") return ExitStatus.poweredOff;
 	if (outcome.reason === "reboot") {
-		process.stderr.write("paravirt: the guest asked for a restart; it has been ended\n");
+		process.stderr.write("paravirt: the guest asked for a restart; it has been ended (--no-reboot)\n");
 		return ExitStatus.poweredOff;
 	}
 	const lines = log.trimEnd().split("\n").slice(-CRASH_LOG_LINES);

@@ -31,7 +31,7 @@ export class FileError extends Error {
 		readonly remedy: string,
 		options?: ErrorOptions,
 	) {
-		super(`${file}: ${reason}`, options);
+		super(`${file === "" ? '""' : file}: ${reason}`, options);
 	}
 }
 

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
-import { describeError, ExitStatus, UsageError } from "./errors.ts";
+import { describeError, ExitStatus, fileError, UsageError } from "./errors.ts";
 import { checkArguments, nearestName } from "./options.ts";
 
 const SUBCOMMANDS: Readonly<Record<string, () => Promise<CommandDef>>> = {
@@ -67,6 +67,11 @@ async function main(args: readonly string[]): Promise<void> {
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 	// Whoever reads our output has gone, as `paravirt inspect KERNEL | head` does.
+	if (error.code === "EPIPE") process.exit(141);
+	process.stderr.write(describeError(fileError("standard output", error)).text);
+	process.exit(ExitStatus.hostError);
+});
+process.stderr.on("error", (error: NodeJS.ErrnoException) => {
 	process.exit(error.code === "EPIPE" ? 141 : ExitStatus.hostError);
 });
 try {

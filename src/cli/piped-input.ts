@@ -4,6 +4,7 @@
  * them, until a program reads. Other ramdisks get the input at once, and Ctrl-D repeated while the console is quiet: a shell
  * that edits its line throws away a Ctrl-D that comes while another program runs, but the end of a pipe does not go away either.
  */
+import type { Readable } from "node:stream";
 import { READY_QUERY } from "../guests/init.ts";
 import type { ConsolePort } from "./terminal.ts";
 
@@ -73,7 +74,9 @@ export function attachPipes(
 		if (ended && !options.handshake) repeatEnd();
 	});
 	input.on("data", onData);
-	input.on("end", onEnd);
+	// A guest that was started again finds the input as the one before left it.
+	if ((input as Partial<Readable>).readableEnded === true) onEnd();
+	else input.on("end", onEnd);
 	input.resume();
 	return () => {
 		stopOutput();

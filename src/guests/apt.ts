@@ -26,14 +26,18 @@ const NO_APT_REMEDY =
 	"Give a kernel yourself: paravirt boot KERNEL, with any distribution's vmlinuz (and --ramdisk FILE).";
 
 export class Apt {
-	private constructor(private readonly directory: string) {}
+	private constructor(
+		private readonly directory: string,
+		private readonly interruption: AbortSignal | undefined,
+	) {}
 
 	/**
 	 * Prepares apt's private directories under `directory`.
 	 * @param suite of the machine's Debian mirror ("trixie", "sid", ...); undefined: what the machine itself uses.
+	 * @param interruption ends what apt does, as soon as it is aborted
 	 * @throws GuestError where the machine has no apt, or no Debian sources.
 	 */
-	static async prepare(directory: string, suite: string | undefined): Promise<Apt> {
+	static async prepare(directory: string, suite: string | undefined, interruption?: AbortSignal): Promise<Apt> {
 		const configured = debianSources(await systemSources());
 		if (configured.length === 0) {
 			throw new GuestError(
@@ -48,7 +52,7 @@ export class Apt {
 		await writeFile(join(directory, "status"), "");
 		await writeFile(join(directory, "sources.list.d", "debian.sources"), formatSources(sources));
 		await writeFile(join(directory, "apt.conf"), configuration(directory));
-		return new Apt(directory);
+		return new Apt(directory, interruption);
 	}
 
 	/** Fetches the package lists. */
@@ -78,14 +82,14 @@ export class Apt {
 
 	private run(tool: string, args: readonly string[], progress?: Fraction, cwd = this.directory): Promise<string> {
 		const options = ["-c", join(this.directory, "apt.conf"), "-o", "APT::Status-Fd=3"];
-		return runTool(tool, [...options, ...args], cwd, progress);
+		return runTool(tool, [...options, ...args], { cwd, progress, interruption: this.interruption });
 	}
 }
 
 /** Unpacks a package's files below `directory`. */
 export async function unpackPackage(file: string, directory: string): Promise<void> {
 	await mkdir(directory, { recursive: true });
-	await runTool("dpkg-deb", ["-x", file, directory], directory);
+	await runTool("dpkg-deb", ["-x", file, directory], { cwd: directory });
 }
 
 async function systemSources(): Promise<PackageSource[]> {
@@ -125,13 +129,21 @@ function configuration(directory: string): string {
 	].join("\n");
 }
 
+interface ToolOptions {
+	readonly cwd: string;
+	readonly progress?: Fraction | undefined;
+	readonly interruption?: AbortSignal | undefined;
+}
+
 /** Runs a tool in the C locale; its standard output, or a GuestError with what it said. */
-function runTool(tool: string, args: readonly string[], cwd: string, progress?: Fraction): Promise<string> {
+function runTool(tool: string, args: readonly string[], options: ToolOptions): Promise<string> {
+	const { cwd, progress, interruption } = options;
 	return new Promise((resolve, reject) => {
 		const child = spawn(tool, args, {
 			cwd,
 			env: { ...process.env, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
 			stdio: ["ignore", "pipe", "pipe", "pipe"],
+			...(interruption === undefined ? {} : { signal: interruption }),
 		});
 		let output = "";
 		let complaints = "";

@@ -47,6 +47,12 @@ interface GuestRecord {
 }
 
 const META_PACKAGE = "linux-image-amd64";
+/** Signals that end the program, and their numbers. */
+const INTERRUPTIONS = [
+	["SIGINT", 2],
+	["SIGTERM", 15],
+	["SIGHUP", 1],
+] as const;
 const BUSYBOX_PACKAGE = "busybox-static";
 /** A kernel's own packages: one up to trixie; after it, the image and the modules are packages that it depends on. */
 const IMAGE_PACKAGE = /\blinux-image-\d\S*/g;
@@ -107,21 +113,39 @@ async function readRecord(directory: string): Promise<GuestRecord | undefined> {
 
 /** Gives `use` an apt with fresh package lists, in a directory that is removed at the end. */
 async function session(options: FetchOptions, use: (apt: Apt, temporary: string) => Promise<void>): Promise<void> {
-	const cache = options.cache ?? cacheDirectory();
-	await mkdir(cache, { recursive: true });
-	const temporary = await mkdtemp(join(cache, "fetch-"));
-	const remove = (): Promise<void> => rm(temporary, { recursive: true, force: true });
-	const interrupted = (): void => {
-		void remove().finally(() => process.exit(130));
-	};
-	process.once("SIGINT", interrupted);
+	const temporary = await temporaryDirectory(options.cache ?? cacheDirectory());
+	// apt may still be ending while its files are removed.
+	const remove = (): Promise<void> => rm(temporary, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+	const tools = new AbortController();
+	const handlers = INTERRUPTIONS.map(([signal, number]) => {
+		const interrupted = (): void => {
+			tools.abort();
+			void remove().finally(() => process.exit(128 + number));
+		};
+		process.once(signal, interrupted);
+		return () => process.removeListener(signal, interrupted);
+	});
 	try {
-		const apt = await Apt.prepare(join(temporary, "apt"), options.suite);
+		const apt = await Apt.prepare(join(temporary, "apt"), options.suite, tools.signal);
 		await apt.update(step(options.progress, `Reading Debian's package lists${inSuite(options.suite)}`));
 		await use(apt, temporary);
 	} finally {
-		process.removeListener("SIGINT", interrupted);
+		for (const removeHandler of handlers) removeHandler();
 		await remove();
+	}
+}
+
+async function temporaryDirectory(cache: string): Promise<string> {
+	try {
+		await mkdir(cache, { recursive: true });
+		return await mkdtemp(join(cache, "fetch-"));
+	} catch (error) {
+		const reason = error instanceof Error ? error.message : String(error);
+		throw new GuestError(
+			`the cache directory ${cache} cannot be written: ${reason}`,
+			"Name another one with the environment variable XDG_CACHE_HOME.",
+			{ cause: error },
+		);
 	}
 }
 

@@ -18,14 +18,21 @@ describe.runIf(canAssemble)("paravirt boot", () => {
 	});
 	afterAll(() => rmSync(directory, { recursive: true }));
 
-	/** Boots the echo guest with `input` on a pipe that stays open where `keepOpen`. */
-	async function boot(input: string, args: readonly string[] = [], keepOpen = false) {
+	/** Boots the echo guest with `input` on a pipe that stays open where `keepOpen`; `answer` sees all output and may type more. */
+	async function boot(
+		input: string,
+		args: readonly string[] = [],
+		keepOpen = false,
+		answer: (output: string) => string = () => "",
+	) {
 		const all = ["--import", "tsx", MAIN, "boot", kernel, "--ramdisk", ramdisk, "--memory", "16M", ...args];
 		const child = spawn(process.execPath, all, { stdio: ["pipe", "pipe", "pipe"] });
 		let stdout = "";
 		let stderr = "";
 		child.stdout.on("data", (data) => {
 			stdout += data;
+			const more = answer(stdout);
+			if (more !== "") child.stdin.write(more);
 		});
 		child.stderr.on("data", (data) => {
 			stderr += data;
@@ -47,6 +54,22 @@ describe.runIf(canAssemble)("paravirt boot", () => {
 
 	it.concurrent("ends with the guest though its input goes on", async () => {
 		expect(await boot(".", [], true)).toMatchObject({ status: 0, stdout: "console=hvc0" });
+	});
+
+	it.concurrent("starts a guest that asks for a restart again, with the same console", async () => {
+		const { status, stdout, stderr } = await boot("a*", [], true, (output) =>
+			output.split("console=hvc0").length === 3 && !output.endsWith("B") ? "b." : "",
+		);
+		expect(stdout).toBe("console=hvc0Aconsole=hvc0B");
+		expect(stderr).toBe("paravirt: the guest asked for a restart; starting it again\n");
+		expect(status).toBe(0);
+	});
+
+	it.concurrent("ends a guest that asks for a restart where that is not wanted", async () => {
+		const { status, stdout, stderr } = await boot("a*", ["--no-reboot"], true);
+		expect(stdout).toBe("console=hvc0A");
+		expect(stderr).toContain("asked for a restart; it has been ended");
+		expect(status).toBe(0);
 	});
 
 	it.concurrent("has status 3 and a report where the guest crashes", async () => {

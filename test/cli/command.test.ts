@@ -59,7 +59,7 @@ describe("the command", () => {
 			["an unknown option", ["boot", "--memroy", "1G"], 2, "unknown option --memroy", "Did you mean --memory?"],
 			["an unknown option before a command", ["--verison"], 2, "unknown option --verison", "--version"],
 			["a bad size", ["boot", "--memory", "lots"], 2, '--memory: "lots" is no size', "512M"],
-			["too little memory", ["boot", "--memory", "4M"], 2, "--memory: 4M is too little", "64M or more"],
+			["too little memory", ["boot", "--memory", "4M"], 2, "--memory: 4M is too little", "128M or more"],
 			["too much memory", ["boot", "--memory", "9T"], 2, "--memory: 9T is more than", "at most"],
 			["a bad number", ["boot", "--vcpus", "0"], 2, '--vcpus: "0" is not possible', "from 1 to"],
 			["a bad clock", ["boot", "--clock", "slow"], 2, '--clock: "slow"', "real, deterministic"],

@@ -1,5 +1,5 @@
 # For host.test.ts: a PV guest that says what its command line says, then repeats what is typed in capital letters until "." powers
-# it off, "!" crashes it. Its console page is two pages behind start_info (domain builder's order); SYSCALL is a hypercall.
+# it off, "*" asks for a restart, "!" crashes it. Its console page is two pages behind start_info (domain builder's order); SYSCALL is a hypercall.
 
 	.set EVENT_CHANNEL_OP, 32
 	.set SCHED_OP, 29
@@ -56,14 +56,19 @@ take:	mov %ecx, %edx
 	incl IN_CONS(%rbp)
 	cmp $'.', %al
 	je off
+	cmp $'*', %al
+	je restart
 	cmp $'!', %al
 	je crash
 	and $~0x20, %al
 	call put
 	call tell
 	jmp listen
+restart:
+	movl $1, reason(%rip)
+	jmp shut
 off:	movl $0, reason(%rip)
-	mov $SCHEDOP_SHUTDOWN, %edi
+shut:	mov $SCHEDOP_SHUTDOWN, %edi
 	lea reason(%rip), %rsi
 	mov $SCHED_OP, %eax
 	syscall

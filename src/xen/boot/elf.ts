@@ -108,8 +108,16 @@ export class ElfFile {
 		readonly bytes: Uint8Array,
 		readonly file: string,
 	) {
-		if (!isElf(bytes) || bytes.length < HEADER_SIZE) {
+		if (!isElf(bytes)) {
 			throw new ImageError("not-a-kernel", file, "it is no ELF file", "Use a bzImage or an ELF vmlinux");
+		}
+		if (bytes.length < HEADER_SIZE) {
+			throw new ImageError(
+				"truncated",
+				file,
+				"it ends inside its ELF header",
+				"The file is incomplete: fetch or copy it again",
+			);
 		}
 		this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 		this.checkIdentity();

@@ -48,7 +48,10 @@ export function compressionOf(data: Uint8Array): Compression | undefined {
 const REMEDIES = {
 	truncated: ["truncated", "The file is incomplete: fetch or copy it again"],
 	corrupt: ["corrupt-payload", "The file is damaged: fetch or copy it again, and compare its checksum"],
-	unsupported: ["unsupported-payload", "Rebuild the image with one of the compressions that Linux's Kconfig offers"],
+	unsupported: [
+		"unsupported-payload",
+		"Fetch or copy the file again, or build it with one of the compressions that Linux's Kconfig offers",
+	],
 	"too-large": ["too-large", "This is no kernel that can boot here: use a distribution's vmlinuz"],
 } as const;
 
