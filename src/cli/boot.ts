@@ -10,6 +10,7 @@ import type { DomainEnd, GuestConsole, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
+import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
 import { parseTraceCategories, TraceCategory } from "../xen/trace.ts";
 import { ExitStatus, fileError, UsageError } from "./errors.ts";
@@ -32,6 +33,8 @@ const LOG_TRACE = "log";
 const TRACES = [...Object.keys(TraceCategory), LOG_TRACE];
 /** Lines of the hypervisor's log that are printed with a crash. */
 const CRASH_LOG_LINES = 20;
+
+const DAMAGES: readonly ImageErrorCode[] = ["not-a-kernel", "truncated", "malformed", "corrupt-payload"];
 
 const args: ArgsDef = {
 	kernel: {
@@ -259,6 +262,12 @@ function releaseOf(kernel: Uint8Array, name: string): string | undefined {
 	return isBzImage(kernel) ? parseBzImage(kernel, name).kernelVersion.split(" ")[0] : undefined;
 }
 
+/** A kernel of Debian's that cannot be read was damaged in the cache. */
+function withUpdateRemedy(error: unknown, kernel: string): unknown {
+	if (!(error instanceof ImageError) || error.file !== kernel || !DAMAGES.includes(error.code)) return error;
+	return new ImageError(error.code, error.file, error.reason, "Fetch it again: paravirt boot --update");
+}
+
 export const bootCommand: CommandDef = {
 	meta: { name: "boot", description: "Boot a Linux kernel as a Xen PV guest on this terminal" },
 	args,
@@ -272,6 +281,10 @@ export const bootCommand: CommandDef = {
 		} finally {
 			progress.stop();
 		}
-		process.exitCode = await runGuest(options, files);
+		try {
+			process.exitCode = await runGuest(options, files);
+		} catch (error) {
+			throw options.kernel === undefined ? withUpdateRemedy(error, files.kernelName) : error;
+		}
 	},
 };

@@ -163,20 +163,29 @@ function runTool(tool: string, args: readonly string[], options: ToolOptions): P
 			}
 		});
 		child.on("error", (error: NodeJS.ErrnoException) => {
+			// Whoever interrupted it ends the program, and needs no message of it.
+			if (interruption?.aborted === true) return;
 			const reason = error.code === "ENOENT" ? `this machine has no ${tool}` : `${tool}: ${error.message}`;
 			reject(new GuestError(reason, NO_APT_REMEDY, { cause: error }));
 		});
 		child.on("close", (code, signal) => {
+			if (interruption?.aborted === true) return;
 			if (code === 0) {
 				resolve(output);
 				return;
 			}
 			const said = complaints.trim() === "" ? "" : `:\n${complaints.trim()}`;
 			const ended = signal === null ? `failed with status ${code}` : `was ended by ${signal}`;
-			reject(new GuestError(`${tool} ${args.slice(4).join(" ")} ${ended}${said}`, NETWORK_REMEDY));
+			reject(
+				new GuestError(
+					`${tool} ${args.slice(4).join(" ")} ${ended}${said}`,
+					/No space left/.test(said) ? SPACE_REMEDY : NETWORK_REMEDY,
+				),
+			);
 		});
 	});
 }
 
+const SPACE_REMEDY = "Free some space, or name another place with the environment variable XDG_CACHE_HOME.";
 const NETWORK_REMEDY =
 	"Check the network and the machine's apt sources, then try again; or give a kernel yourself: paravirt boot KERNEL.";

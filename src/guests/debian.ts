@@ -5,7 +5,7 @@
  *   guests/SUITE/   guest.json, vmlinuz, modules/ (those of GUEST_MODULES and their dependencies, uncompressed)
  *   busybox/        busybox, busybox.json
  */
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Apt, type Fraction, unpackPackage } from "./apt.ts";
 import { cacheDirectory, makeComplete, readJson, writeComplete } from "./cache.ts";
@@ -97,7 +97,7 @@ export async function guestInitramfs(
 export async function debianBusybox(options: FetchOptions = {}): Promise<string> {
 	const directory = join(options.cache ?? cacheDirectory(), "busybox");
 	const path = join(directory, "busybox");
-	if ((await readJson(join(directory, "busybox.json"))) === undefined) {
+	if ((await readJson(join(directory, "busybox.json"))) === undefined || !(await exists(path))) {
 		await session(options, async (apt, temporary) => {
 			await storeBusybox(apt, temporary, directory, options.progress);
 		});
@@ -107,8 +107,13 @@ export async function debianBusybox(options: FetchOptions = {}): Promise<string>
 
 async function readRecord(directory: string): Promise<GuestRecord | undefined> {
 	const record = (await readJson(join(directory, "guest.json"))) as GuestRecord | undefined;
+	if (!(await exists(join(directory, "vmlinuz")))) return undefined;
 	const complete = record !== undefined && GUEST_MODULES.every((name) => record.wanted.includes(name));
 	return complete ? record : undefined;
+}
+
+async function exists(path: string): Promise<boolean> {
+	return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
 /** Gives `use` an apt with fresh package lists, in a directory that is removed at the end. */
@@ -129,6 +134,8 @@ async function session(options: FetchOptions, use: (apt: Apt, temporary: string)
 		const apt = await Apt.prepare(join(temporary, "apt"), options.suite, tools.signal);
 		await apt.update(step(options.progress, `Reading Debian's package lists${inSuite(options.suite)}`));
 		await use(apt, temporary);
+	} catch (error) {
+		throw isSystemError(error) ? cacheError(temporary, error) : error;
 	} finally {
 		for (const removeHandler of handlers) removeHandler();
 		await remove();
@@ -140,13 +147,20 @@ async function temporaryDirectory(cache: string): Promise<string> {
 		await mkdir(cache, { recursive: true });
 		return await mkdtemp(join(cache, "fetch-"));
 	} catch (error) {
-		const reason = error instanceof Error ? error.message : String(error);
-		throw new GuestError(
-			`the cache directory ${cache} cannot be written: ${reason}`,
-			"Name another one with the environment variable XDG_CACHE_HOME.",
-			{ cause: error },
-		);
+		throw isSystemError(error) ? cacheError(cache, error) : error;
 	}
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+	return error instanceof Error && "syscall" in error;
+}
+
+function cacheError(directory: string, error: Error): GuestError {
+	return new GuestError(
+		`the cache directory ${directory} cannot be used: ${error.message}`,
+		"Check its permissions and the space left, or name another place with the environment variable XDG_CACHE_HOME.",
+		{ cause: error },
+	);
 }
 
 function step(progress: ProgressListener | undefined, title: string): Fraction {

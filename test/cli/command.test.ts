@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { GUEST_MODULES } from "../../src/guests/initramfs.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "paravirt-cli-"));
@@ -16,10 +17,14 @@ interface Outcome {
 }
 
 /** Runs the command with no input and an empty cache. */
-async function paravirt(...args: string[]): Promise<Outcome> {
+function paravirt(...args: string[]): Promise<Outcome> {
+	return paravirtIn(directory, ...args);
+}
+
+async function paravirtIn(cache: string, ...args: string[]): Promise<Outcome> {
 	const child = spawn(process.execPath, ["--import", "tsx", MAIN, ...args], {
 		stdio: ["ignore", "pipe", "pipe"],
-		env: { ...process.env, XDG_CACHE_HOME: directory, NO_COLOR: "1" },
+		env: { ...process.env, XDG_CACHE_HOME: cache, NO_COLOR: "1" },
 	});
 	let stdout = "";
 	let stderr = "";
@@ -39,6 +44,23 @@ function file(name: string, contents: string | Uint8Array): string {
 	return path;
 }
 
+/** A cache with Debian's kernel in it, which is no kernel any more. */
+function damagedCache(): string {
+	const cache = join(directory, "damaged");
+	for (const [name, contents] of [
+		["guests/default/vmlinuz", "rubbish"],
+		["guests/default/guest.json", JSON.stringify({ release: "6.1", packages: {}, wanted: GUEST_MODULES })],
+		["guests/default/modules/modules.dep", ""],
+		["busybox/busybox", ""],
+		["busybox/busybox.json", "{}"],
+	] as const) {
+		const path = join(cache, "paravirt", name);
+		mkdirSync(dirname(path), { recursive: true });
+		writeFileSync(path, contents);
+	}
+	return cache;
+}
+
 describe("the command", () => {
 	it.concurrent("tells its version and how to use it", async () => {
 		expect((await paravirt("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
@@ -51,7 +73,21 @@ describe("the command", () => {
 		}
 	});
 
+	it.concurrent("tells how to get another kernel where the one in the cache is damaged", async () => {
+		const ramdisk = file("any-ramdisk", "x");
+		const { status, stderr } = await paravirtIn(damagedCache(), "boot", "--ramdisk", ramdisk);
+		expect(stderr).toMatch(/vmlinuz: it is neither .*\nFetch it again: paravirt boot --update\.\n$/);
+		expect(status).toBe(1);
+	});
+
+	it.concurrent("tells where the cache cannot be written", async () => {
+		const { status, stderr } = await paravirtIn(file("cache-file", ""), "boot");
+		expect(stderr).toMatch(/the cache directory .*cache-file.paravirt cannot be used: .*\n.*XDG_CACHE_HOME/);
+		expect(status).toBe(1);
+	});
+
 	const text = file("text", "This is no kernel.\n".repeat(100));
+	const elf = file("elf", "\x7fELF");
 	const missing = join(directory, "missing");
 	const refused: readonly (readonly [name: string, args: string[], status: number, message: string, remedy: string])[] =
 		[
@@ -67,6 +103,15 @@ describe("the command", () => {
 			["a bad suite", ["boot", "--suite", "../x"], 2, '--suite: "../x"', "trixie"],
 			["no such kernel", ["boot", missing], 1, `${missing}: no such file`, "Check the path."],
 			["a directory", ["boot", directory], 1, `${directory}: is a directory`, "Name a file"],
+			["an empty name", ["boot", ""], 1, '"": no such file', "Check the path."],
+			["half an ELF header", ["boot", elf, "--ramdisk", text], 1, `${elf}: it ends inside its ELF header`, "again"],
+			[
+				"no place for statistics",
+				["boot", elf, "--ramdisk", text, "--stats", directory],
+				1,
+				`${directory}: is a`,
+				"Name",
+			],
 			["no such ramdisk", ["boot", text, "--ramdisk", missing], 1, `${missing}: no such file`, "Check"],
 			["no kernel to inspect", ["inspect"], 2, "inspect needs a kernel", "paravirt inspect KERNEL"],
 		];
