@@ -44,17 +44,16 @@ describe("paravirt boot with Debian's kernel", () => {
 		expect(status).toBe(3);
 		expect(stdout).toContain("Kernel panic - not syncing: sysrq triggered crash");
 		expect(stderr).toMatch(/^Domain 1 \(guest\) crashed: /m);
-		expect(stderr).toMatch(/^ +rax [0-9a-f]{16}/m);
+		expect(stderr).toMatch(/ rax [0-9a-f]{16}$/m);
 		const trace = stderr.slice(stderr.indexOf("Call trace:"));
-		for (const name of ["xen_panic_event", "panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write"]) {
+		for (const name of ["xen_reboot", "panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write"]) {
 			expect(trace).toMatch(new RegExp(`\\b${name}\\+0x`));
 		}
 	});
 
-	it("ends a guest that restarts; 64 MiB are enough for that", async () => {
-		const { status, stdout, stderr } = await boot("grep MemTotal /proc/meminfo; reboot -f\n", "--memory", "64M");
+	it("powers off at the end of its input; 96 MiB are enough", async () => {
+		const { status, stdout } = await boot("grep MemTotal /proc/meminfo\n", "--memory", "96M");
 		expect(status).toBe(0);
-		expect(stderr).toContain("the guest asked for a restart");
 		expect(stdout).toMatch(/^MemTotal: +\d{4,5} kB$/m);
 		expect(complaints(stdout)).toEqual([]);
 	});
@@ -66,18 +65,19 @@ describe("paravirt boot with Debian's kernel", () => {
 		expect(stdout === "" || stdout.includes("Linux version")).toBe(true);
 	});
 
-	it("powers off at the end of its input, with the exit of the shell", async () => {
-		const { status, stdout } = await boot("echo the last line\n", "--clock", "deterministic", "--append", "quiet");
-		expect(status).toBe(0);
-		expect(stdout).toMatch(/^the last line$/m);
-	});
-
 	it("refuses a ramdisk that is larger than the memory", async () => {
 		const ramdisk = join(directory, "ramdisk");
 		writeFileSync(ramdisk, new Uint8Array(80 * MIB));
-		const { status, stderr } = await boot("", "--ramdisk", ramdisk, "--memory", "64M");
+		const { status, stderr } = await boot("", "--ramdisk", ramdisk, "--memory", "96M");
 		expect(status).toBe(1);
-		expect(stderr).toContain(`${ramdisk}: the ramdisk of 80 MiB (unpacked) does not fit into the domain's 64 MiB`);
+		expect(stderr).toContain(`${ramdisk}: the ramdisk of 80 MiB (unpacked) does not fit into the domain's 96 MiB`);
+		expect(stderr).toMatch(/--memory \d+M/);
+	});
+
+	it("refuses a memory that the kernel's own start does not fit into", async () => {
+		const { status, stderr } = await boot("", "--memory", "64M");
+		expect(status).toBe(1);
+		expect(stderr).toMatch(/vmlinuz: it needs \d+ MiB to start and the domain has 64 MiB/);
 		expect(stderr).toMatch(/--memory \d+M/);
 	});
 });

@@ -17,19 +17,15 @@ function unreachable(error: unknown): string {
 }
 
 describe.runIf(canAssemble)("kernels of other suites", () => {
-	it.for(SUITES)(
-		"%s",
-		async (suite, { skip }) => {
-			const reason = await debianGuest({ suite }).then(() => undefined, unreachable);
-			if (reason !== undefined) skip(`Debian's ${suite}: ${reason}`);
-			const session = await runSession(await debianImages({ suite }), SHORT_SESSION);
-			for (const { name, expected, status = 0 } of SHORT_SESSION) {
-				expect.soft(session.answers.get(name), name).toEqual({ output: expected, status });
-			}
-			expect(session.end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined });
-			expect(complaints(session.console)).toEqual([]);
-			expect(hypervisorComplaints(session.log)).toEqual([]);
-		},
-		300_000,
-	);
+	it.for(SUITES)("%s", { timeout: 300_000 }, async (suite, { skip }) => {
+		const reason = await debianGuest({ suite }).then(() => undefined, unreachable);
+		if (reason !== undefined) skip(`Debian's ${suite}: ${reason}`);
+		const session = await runSession(await debianImages({ suite }), SHORT_SESSION);
+		for (const { name, expected, status = 0 } of SHORT_SESSION) {
+			expect.soft(session.answers.get(name), name).toEqual({ output: expected, status });
+		}
+		expect(session.end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined });
+		expect(complaints(session.console)).toEqual([]);
+		expect(hypervisorComplaints(session.log)).toEqual([]);
+	});
 });

@@ -5,7 +5,7 @@ import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages } from "./guest.ts";
 
 const GIB = 2 ** 30;
-const PROMPT = /~ # $/;
+const PROMPT = /(?<=^|\n)\S+ # $/;
 
 describe.runIf(canAssemble)("an interactive shell, on a guest with 1 GiB", () => {
 	let host: Host;
@@ -60,30 +60,30 @@ describe.runIf(canAssemble)("an interactive shell, on a guest with 1 GiB", () =>
 		expect(await run("echo $((6 * 7))")).toBe("42\n");
 	});
 
+	/** Types a command that goes on, and waits until it does: the shell's line editor takes control characters for its own until then. */
+	const start = async (command: string): Promise<void> => {
+		type(`echo sta""rted; ${command}\n`);
+		await output(/\nstarted\r\n/);
+	};
+
 	it("is interrupted by Ctrl-C", async () => {
-		type("sleep 1000\n");
-		await output(/sleep 1000\r\n/);
+		await start("sleep 1000");
 		type("\x03");
 		await output(PROMPT);
 		expect(await run("echo $?")).toBe("130\n");
 	});
 
-	it("suspends by Ctrl-Z and goes on", async () => {
-		type("sleep 1000\n");
-		await output(/sleep 1000\r\n/);
+	it("suspends by Ctrl-Z", async () => {
+		await start("sleep 1000");
 		type("\x1a");
 		expect(await output(PROMPT)).toContain("Stopped");
 		expect(await run("jobs")).toMatch(/\[1\]\+ +Stopped.*sleep 1000/);
-		type("fg\n");
-		await output(/\nsleep 1000\r\n/);
-		type("\x03");
-		await output(PROMPT);
+		await run("kill -KILL %1; wait %1");
 		expect(await run("jobs")).toBe("");
 	});
 
 	it("ends a program's input by Ctrl-D", async () => {
-		type("cat\n");
-		await output(/cat\r\n/);
+		await start("cat");
 		type("a line\n");
 		await output(/a line\r\na line\r\n/);
 		type("\x04");
@@ -105,9 +105,9 @@ describe.runIf(canAssemble)("an interactive shell, on a guest with 1 GiB", () =>
 		expect(Math.abs(seconds - Date.now() / 1000)).toBeLessThan(60);
 	});
 
-	it("ends with the shell", async () => {
-		type("exit\n");
-		expect((await domain.ended).reason).toBe("poweroff");
+	it("restarts", async () => {
+		type("reboot -f\n");
+		expect((await domain.ended).reason).toBe("reboot");
 		expect(complaints(console)).toEqual([]);
 	});
 });
