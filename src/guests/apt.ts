@@ -22,6 +22,11 @@ export type Fraction = (done: number) => void;
 /** Where the machine keeps its sources: apt's Dir::Etc. */
 const APT_CONFIGURATION = "/etc/apt";
 
+/** apt tells its progress on this descriptor. */
+const STATUS_OPTION = "APT::Status-Fd=3";
+/** Lines of a tool's complaints that are passed on. */
+const MOST_COMPLAINTS = 5;
+
 const NO_APT_REMEDY =
 	"Give a kernel yourself: paravirt boot KERNEL, with any distribution's vmlinuz (and --ramdisk FILE).";
 
@@ -81,7 +86,7 @@ export class Apt {
 	}
 
 	private run(tool: string, args: readonly string[], progress?: Fraction, cwd = this.directory): Promise<string> {
-		const options = ["-c", join(this.directory, "apt.conf"), "-o", "APT::Status-Fd=3"];
+		const options = ["-c", join(this.directory, "apt.conf"), "-o", STATUS_OPTION];
 		return runTool(tool, [...options, ...args], { cwd, progress, interruption: this.interruption });
 	}
 }
@@ -174,12 +179,15 @@ function runTool(tool: string, args: readonly string[], options: ToolOptions): P
 				resolve(output);
 				return;
 			}
-			const said = complaints.trim() === "" ? "" : `:\n${complaints.trim()}`;
+			// tar complains of each file that it cannot write.
+			const last = complaints.trim().split("\n").slice(-MOST_COMPLAINTS).join("\n");
+			const said = last === "" ? "" : `:\n${last}`;
+			const words = args.slice(args.indexOf(STATUS_OPTION) + 1).join(" ");
 			const ended = signal === null ? `failed with status ${code}` : `was ended by ${signal}`;
 			reject(
 				new GuestError(
-					`${tool} ${args.slice(4).join(" ")} ${ended}${said}`,
-					/No space left/.test(said) ? SPACE_REMEDY : NETWORK_REMEDY,
+					`${tool} ${words} ${ended}${said}`,
+					/No space left/.test(complaints) ? SPACE_REMEDY : NETWORK_REMEDY,
 				),
 			);
 		});
