@@ -10,6 +10,7 @@ import * as record from "./interpreter/record.ts";
 import type { Variants } from "./interpreter/variants.ts";
 import * as layout from "./layout.ts";
 import type { Memory } from "./memory.ts";
+import { tlbEntryOffset } from "./mmu/inline.ts";
 import { Access, Vector } from "./processor.ts";
 
 const CODE_INDEX_SIZE = layout.PAGE_SIZE * 4;
@@ -90,8 +91,7 @@ export class CodeCache {
 		const mfn = memory.frameAt(linear);
 		if (this.top + BLOCK_ROOM > this.indexTop - CODE_INDEX_SIZE) this.reset();
 		const page = this.pageFor(mfn, longMode);
-		const entry =
-			layout.TLB + space * layout.TLB_SIZE + ((low >>> 12) & (layout.TLB_ENTRIES - 1)) * layout.TLB_ENTRY_SIZE;
+		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low);
 		memory.setU32(entry + layout.TLB_EXECUTE, (low & -layout.PAGE_SIZE) >>> 0);
 		memory.setU32(entry + layout.TLB_EXECUTE + 4, high);
 		memory.setU32(entry + layout.TLB_CODE, page.index);
@@ -110,8 +110,7 @@ export class CodeCache {
 		const { memory } = this;
 		const low = memory.u32(layout.STATE + layout.RIP);
 		const space = memory.u32(layout.CURRENT_SPACE);
-		const entry =
-			layout.TLB + space * layout.TLB_SIZE + ((low >>> 12) & (layout.TLB_ENTRIES - 1)) * layout.TLB_ENTRY_SIZE;
+		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low);
 		const known = this.byIndex.get(memory.u32(entry + layout.TLB_CODE));
 		return known && { ...known, offset: low & (layout.PAGE_SIZE - 1) };
 	}

@@ -24,6 +24,7 @@ interface MainExports {
 	flushHalf(space: number, half: number): void;
 	flushSpace(space: number): void;
 	protectFrame(mfn: number): void;
+	forgetFrame(mfn: number): void;
 }
 
 const TWO_32 = 2 ** 32;
@@ -308,6 +309,10 @@ export class Engine implements Processor {
 
 	flushLower(): void {
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.main.flushHalf(space, 0);
+	}
+
+	forgetFrame(mfn: number): void {
+		this.main.forgetFrame(mfn);
 	}
 
 	flushPage(virtualAddress: number): void {

@@ -106,6 +106,8 @@ export interface Processor {
 	flushSpace(addressSpace: number): void;
 	/** Drops the translations of the lower half of the addresses (bit 63 clear) in every TLB context. */
 	flushLower(): void;
+	/** Drops every translation to a machine frame in every TLB context. */
+	forgetFrame(mfn: number): void;
 	/** Drops the translations of one page in every TLB context. */
 	flushPage(virtualAddress: number): void;
 

@@ -33,6 +33,7 @@ export class FakeProcessor implements Processor {
 	flushAll(): void {}
 	flushSpace(): void {}
 	flushLower(): void {}
+	forgetFrame(): void {}
 	flushPage(): void {}
 	codeChanged(mfn: number): void {
 		this.changed.push(mfn);

@@ -257,10 +257,23 @@ export function emitMain(
 				setExit(f, Exit.fuel);
 				f.return(left);
 			});
-			f.set(ip, f.callFor("i32", lookup));
+			f.scratch(() => {
+				// The fast path of `lookup`, without the call.
+				const rip = f.let(i64.load(i32.const(layout.STATE), layout.RIP));
+				const page = f.let(i64.and(rip, i64.const(-4096)));
+				const entry = f.let(tlbEntry(tlb, rip));
+				f.store64(i32.const(layout.STATE), page, layout.SLOT_PAGE * 8);
+				f.set(ip, zero);
+				f.if(i64.eq(i64.load(entry, layout.TLB_EXECUTE), page), () =>
+					f.set(ip, decodedAt(i32.load(entry, layout.TLB_CODE), rip)),
+				);
+			});
 			f.if(i32.eqz(ip), () => {
-				setExit(f, Exit.exception);
-				f.return(left);
+				f.set(ip, f.callFor("i32", lookup));
+				f.if(i32.eqz(ip), () => {
+					setExit(f, Exit.exception);
+					f.return(left);
+				});
 			});
 			f.set(start, ip);
 			if (translating) count(f, ip);
@@ -422,6 +435,7 @@ export function emitMain(
 	module.export("flushHalf", mmu.flushHalf);
 	module.export("flushSpace", mmu.flushSpace);
 	module.export("protectFrame", mmu.protectFrame);
+	module.export("forgetFrame", mmu.forgetFrame);
 	for (const name of SHARED) module.export(name, mmu[name]);
 	return module.finish();
 }

@@ -41,6 +41,8 @@ export interface MmuFunctions {
 	readonly flushPage: FunctionReference;
 	/** (mfn): no TLB entry lets the frame be written without the slow path. */
 	readonly protectFrame: FunctionReference;
+	/** (mfn): no TLB entry maps the frame. */
+	readonly forgetFrame: FunctionReference;
 }
 
 /** @param codeWritten import (mfn): a guest's store is about to change a frame with code. */
@@ -188,14 +190,13 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		}
 	});
 
-	const protectFrame = module.function("protectFrame", ["i32"], undefined, (f) => {
+	/** Emits (mfn): `drop` for every entry in use whose tag at `tag` is a page of that frame. */
+	const forEntriesOf = (f: FunctionBuilder, tag: number, drop: (entry: I32) => void): void => {
 		const frame = f.let(i32.add(i32.const(layout.FRAMES), i32.shl(f.parameter(0, "i32"), i32.const(12))));
 		const entry = f.local("i32");
 		const position = f.local("i32");
 		const protect = (): void =>
-			f.if(i32.eq(i32.add(i32.load(entry, layout.TLB_WRITE), i32.load(entry, layout.TLB_ADDEND)), frame), () =>
-				f.store64(entry, i64.const(layout.NO_PAGE), layout.TLB_WRITE),
-			);
+			f.if(i32.eq(i32.add(i32.load(entry, tag), i32.load(entry, layout.TLB_ADDEND)), frame), () => drop(entry));
 		for (let number = 0; number < layout.TLB_CONTEXTS * 2; number++) {
 			const tlb = layout.TLB + (number >> 1) * layout.TLB_SIZE;
 			const log = layout.TLB_LOG + number * layout.TLB_LOG_SIZE;
@@ -224,9 +225,26 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 					}),
 			);
 		}
-	});
+	};
+	const protectFrame = module.function("protectFrame", ["i32"], undefined, (f) =>
+		forEntriesOf(f, layout.TLB_WRITE, (entry) => f.store64(entry, i64.const(layout.NO_PAGE), layout.TLB_WRITE)),
+	);
+	const forgetFrame = module.function("forgetFrame", ["i32"], undefined, (f) =>
+		forEntriesOf(f, layout.TLB_READ, (entry) => clearEntry(f, entry)),
+	);
 
-	return { fill, slowRead, slowStore, slowModify, commitCrossing, flushHalf, flushSpace, flushPage, protectFrame };
+	return {
+		fill,
+		slowRead,
+		slowStore,
+		slowModify,
+		commitCrossing,
+		flushHalf,
+		flushSpace,
+		flushPage,
+		protectFrame,
+		forgetFrame,
+	};
 }
 
 /** Linear address of the log of one half of a TLB context. */

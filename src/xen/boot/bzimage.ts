@@ -7,6 +7,9 @@ import { ImageError, wrongFileRemedy } from "./errors.ts";
 
 const SECTOR = 512;
 const SETUP_SECTS = 0x1f1;
+/** Size of what follows the setup code, in paragraphs of 16 bytes; signatures lie behind it. */
+const SYSSIZE = 0x1f4;
+const PARAGRAPH = 16;
 const BOOT_FLAG = 0x1fe;
 const HEADER = 0x202;
 const VERSION = 0x206;
@@ -77,6 +80,10 @@ export function parseBzImage(bytes: Uint8Array, file: string): BzImage {
 	const payloadOffset = setupSize + view.getUint32(PAYLOAD_OFFSET, true);
 	const payloadLength = view.getUint32(PAYLOAD_LENGTH, true);
 	if (payloadOffset + payloadLength > bytes.length) throw truncated("its payload");
+	// The size is rounded up to a paragraph.
+	if (setupSize + view.getUint32(SYSSIZE, true) * PARAGRAPH >= bytes.length + PARAGRAPH) {
+		throw truncated("the code behind its payload");
+	}
 	const versionAt = view.getUint16(KERNEL_VERSION, true);
 	return {
 		protocol,

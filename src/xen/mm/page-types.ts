@@ -39,7 +39,7 @@ export function getPageType(frames: FrameTable, mfn: number, type: FrameType): T
 			return 0;
 		}
 		// A stale translation could still write what is no longer to be written.
-		if (was === FrameType.writable && words[at + info.STAMP] === frames.epoch) frames.flushAll();
+		if (was === FrameType.writable && words[at + info.STAMP] === frames.epoch) frames.forget(mfn);
 		if (type === FrameType.writable) {
 			words[at + info.TYPE] = type + info.VALIDATED + 1;
 			return 0;

@@ -29,6 +29,18 @@ describe("opening a kernel", () => {
 		expect(openKernel(makeBzImage(elf), "vmlinuz")).toMatchObject({ format: "bzImage", compression: undefined });
 	});
 
+	it("tells where the code behind the payload is cut off, and takes what is appended to it", () => {
+		const image = concat(makeBzImage(gzipSync(makeKernel())), new Uint8Array(100));
+		const paragraphs = (size: number) => new DataView(image.buffer).setUint32(0x1f4, Math.ceil(size / 16), true);
+		const codeSize = image.length - 3 * 512;
+		for (const size of [0, codeSize - 50, codeSize]) {
+			paragraphs(size);
+			expect(openKernel(image, "vmlinuz").format).toBe("bzImage");
+		}
+		paragraphs(codeSize + 16);
+		expect(failure(image)).toMatchObject({ code: "truncated", reason: "it ends inside the code behind its payload" });
+	});
+
 	it.each<[string, Uint8Array, string]>([
 		["an empty file", new Uint8Array(0), "not-a-kernel"],
 		["a text", encoder.encode("#!/bin/sh\necho I am no kernel\n".repeat(50)), "not-a-kernel"],

@@ -53,6 +53,11 @@ export class TlbProcessor implements Processor {
 	flushSpace(space: number): void {
 		this.tlb[space]!.clear();
 	}
+	forgetFrame(mfn: number): void {
+		for (const map of this.tlb) {
+			for (const [page, found] of map) if (found.mfn === mfn) map.delete(page);
+		}
+	}
 	flushLower(): void {
 		for (const map of this.tlb) {
 			for (const page of map.keys()) if (page >= 0) map.delete(page);
