@@ -16,8 +16,11 @@ class WatchedHost extends Host {
 	}
 	/** The name of an address, by the kernel's symbols. */
 	symbolAt(address: number): string | undefined {
-		const [domain] = this.machine.hypervisor.domains.values();
-		return domain?.symbolAt?.(address);
+		for (const domain of this.machine.hypervisor.domains.values()) {
+			const name = domain.symbolAt?.(address);
+			if (name !== undefined) return name;
+		}
+		return undefined;
 	}
 }
 
