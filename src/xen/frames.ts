@@ -25,6 +25,8 @@ export interface FrameHost {
 const WORK_SLICE = 1 << 17;
 /** Lines that one domain's mistakes may add to the log. */
 const COMPLAINT_LIMIT = 200;
+/** More frames than this, and a flush forgets everything. */
+const STALE_LIMIT = 16;
 const DOMAIN_IDS = 0x8000;
 
 export class FrameTable {
@@ -218,14 +220,38 @@ export class FrameTable {
 		this.machineToPhysical.set(mfn, pfn);
 	}
 
-	/** An entry that maps something for a guest kernel, or an upper entry, has changed since the last {@link flushAll}. */
+	/** An upper entry that leads to a guest kernel's pages has changed since the last {@link flushAll}. */
 	kernelMappingsChanged = false;
+	/** Frames whose mappings for a guest's kernel have changed since a guest last asked for a flush. */
+	private readonly staleFrames: number[] = [];
+
+	/** A mapping of the frame for a guest's kernel is about to change. */
+	noteStaleFrame(mfn: number): void {
+		if (this.staleFrames.length < STALE_LIMIT) this.staleFrames.push(mfn);
+		else this.kernelMappingsChanged = true;
+	}
 
 	/** Forgets every translation, and starts a new epoch. */
 	flushAll(): void {
 		this.host.processor.flushAll();
 		this.kernelMappingsChanged = false;
+		this.staleFrames.length = 0;
 		this.epoch = (this.epoch + 1) >>> 0;
+	}
+
+	/**
+	 * The flush that a guest asks for: all translations of its programs' half, and of its kernel's half those that may have changed. The rest of that
+	 * half maps what the tables say.
+	 */
+	flushChanged(): void {
+		if (this.kernelMappingsChanged) {
+			this.flushAll();
+			return;
+		}
+		const { processor } = this.host;
+		processor.flushLower();
+		for (const mfn of this.staleFrames) processor.forgetFrame(mfn);
+		this.staleFrames.length = 0;
 	}
 
 	/** Forgets the translations to one frame: cheaper than an epoch's end where many others are in use. */

@@ -157,7 +157,7 @@ function updateMapping(vcpu: Vcpu, args: Arguments, owner: number): number {
 		const some = vcpuMaskNotEmpty(vcpu, where);
 		if (some <= 0) return some;
 	}
-	if (kind === Uvmf.tlbFlush) frames.flushAll();
+	if (kind === Uvmf.tlbFlush) frames.flushChanged();
 	else processor.flushPage(address);
 	return 0;
 }

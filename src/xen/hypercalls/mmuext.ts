@@ -74,7 +74,7 @@ function operation(vcpu: Vcpu): number {
 			return setUserRoot(vcpu, frame);
 		case MmuextCommand.tlbFlushLocal:
 		case MmuextCommand.tlbFlushAll:
-			frames.flushAll();
+			frames.flushChanged();
 			return 0;
 		case MmuextCommand.invlpgLocal:
 		case MmuextCommand.invlpgAll:
@@ -85,7 +85,7 @@ function operation(vcpu: Vcpu): number {
 			const some = vcpuMaskNotEmpty(vcpu, memory.i64(SCRATCH_LIST + offset.arg2));
 			if (some < 0) return EINVAL;
 			if (some === 0) return 0;
-			if (command === MmuextCommand.tlbFlushMulti) frames.flushAll();
+			if (command === MmuextCommand.tlbFlushMulti) frames.flushChanged();
 			else if (addressOk(virtualAddress)) processor.flushPage(virtualAddress);
 			return 0;
 		}

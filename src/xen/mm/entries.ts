@@ -89,7 +89,9 @@ export function updateUpperEntry(
 	}
 	const oldLow = words[at]!;
 	const oldHigh = words[at + 1]!;
-	if ((oldLow & Pte.present) !== 0) frames.kernelMappingsChanged = true;
+	if (!frames.kernelMappingsChanged && mapsForKernel(frames, level, slot, oldLow, oldHigh)) {
+		frames.noteStaleFrame(pteFrame(frames.words[at]!, frames.words[at + 1]!));
+	}
 	if ((low & Pte.present) !== 0) {
 		if ((low & UPPER_DISALLOWED) !== 0) {
 			frames.complain(owner, `Bad L${level} flags ${(low & UPPER_DISALLOWED).toString(16)}`);
@@ -109,6 +111,23 @@ export function updateUpperEntry(
 	}
 	putPageFromUpperEntry(frames, oldLow, oldHigh, table);
 	return 0;
+}
+
+/**
+ * Whether an entry of an upper table leads to pages of the guest's kernel: by its place in an L4 table, else by the first page that is mapped below it.
+ * A table that maps nothing leads nowhere.
+ */
+function mapsForKernel(frames: FrameTable, level: number, slot: number, low: number, high: number): boolean {
+	if ((low & Pte.present) === 0) return false;
+	if (level === 4) return slot >= 256;
+	const table = frames.memory.frame(pteFrame(low, high)) / 4;
+	for (let at = table; at < table + 1024; at += 2) {
+		const below = frames.words[at]!;
+		if ((below & Pte.present) === 0) continue;
+		if (level === 2) return (frames.words[at + 1]! & PTE_GUEST_KERNEL) !== 0;
+		return mapsForKernel(frames, level - 1, 0, below, frames.words[at + 1]!);
+	}
+	return false;
 }
 
 /** Takes a reference to a frame of the vCPU's domain and a use of it as a table: 0, a negative errno, or RESTART. */
@@ -140,9 +159,10 @@ export function replaceL1Entry(frames: FrameTable, table: number, at: number, lo
 
 function write(frames: FrameTable, table: number, at: number, low: number, high: number): void {
 	frames.contentsChange(table);
-	if ((frames.words[at]! & Pte.present) !== 0 && (frames.words[at + 1]! & PTE_GUEST_KERNEL) !== 0) {
-		frames.kernelMappingsChanged = true;
-	}
+	const oldLow = frames.words[at]!;
+	const oldHigh = frames.words[at + 1]!;
+	if ((oldLow & Pte.present) !== 0 && (oldHigh & PTE_GUEST_KERNEL) !== 0)
+		frames.noteStaleFrame(pteFrame(oldLow, oldHigh));
 	frames.words[at] = low;
 	frames.words[at + 1] = high;
 }

@@ -27,7 +27,7 @@ export function setKernelRoot(vcpu: Vcpu, mfn: number): number {
 	}
 	processor.setRoot(0, mfn);
 	// Programs come and go while their kernel stays: its half survives, as global pages do on hardware.
-	if (old !== 0 && !frames.kernelMappingsChanged && sameUpperHalf(frames, old, mfn)) processor.flushLower();
+	if (old !== 0 && sameUpperHalf(frames, old, mfn)) frames.flushChanged();
 	else frames.flushAll();
 	if (old !== mfn && old !== 0) putPageAndType(frames, old);
 	return 0;

@@ -282,6 +282,10 @@ describe("the TLB", () => {
 		expect(mmuext(MmuextCommand.invlpgLocal, address)).toBe(0);
 		expect(cached()).toBe(false);
 		touch();
+		expect(mmuext(MmuextCommand.tlbFlushLocal)).toBe(0);
+		// The tables still say so.
+		expect(cached()).toBe(true);
+		expect(map(DATA, pte(mfn(DATA), P))).toBe(0);
 		expect(mmuext(MmuextCommand.tlbFlushMulti, 0, machine.put(guest, 62, [0]))).toBe(0);
 		expect(cached()).toBe(true);
 		expect(mmuext(MmuextCommand.tlbFlushMulti, 0, machine.put(guest, 62, [1]))).toBe(0);
