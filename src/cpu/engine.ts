@@ -4,6 +4,7 @@
 import { CodeCache, type CodeCacheStatistics } from "./code-cache.ts";
 import { HOT_VARIANTS } from "./interpreter/hot.ts";
 import { emitMain, MARGIN } from "./interpreter/module.ts";
+import { hostRandom, seededRandom } from "./interpreter/random.ts";
 import { RareInstructions } from "./interpreter/rare.ts";
 import { keyOfName, variantOf } from "./interpreter/record.ts";
 import { Variants } from "./interpreter/variants.ts";
@@ -51,6 +52,8 @@ export interface EngineOptions {
 	readonly tier?: Tier;
 	/** A block is translated once branches have led to it so often; small for tests. */
 	readonly hotCount?: number;
+	/** Makes RDRAND and RDSEED repeatable; without it they take the host's random numbers. */
+	readonly randomSeed?: number;
 	/** Bytes of memory for decoded code, at most and by default what layout.ts sets aside; small for tests. */
 	readonly codeArena?: number;
 	/** Bytes of WebAssembly that translated code may take; what is beyond makes all of it be translated anew. */
@@ -77,8 +80,11 @@ export class Engine implements Processor {
 	) {
 		const table = new WebAssembly.Table({ element: "anyfunc", initial: 64 });
 		const memoryPages = memory.wasm.buffer.byteLength / 65536;
-		this.rare = new RareInstructions(memory, environment, (low, high, access) =>
-			this.translateHalves(low, high, access),
+		this.rare = new RareInstructions(
+			memory,
+			environment,
+			(low, high, access) => this.translateHalves(low, high, access),
+			options.randomSeed === undefined ? hostRandom() : seededRandom(options.randomSeed),
 		);
 		const service = {
 			cpuid: () => this.cpuid(),

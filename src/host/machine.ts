@@ -92,7 +92,9 @@ export function createMachine(
 ): Machine {
 	const hypervisor = createHypervisor({
 		memory: new Memory(frames),
-		createProcessor: (memory, environment) => createProcessor(memory, environment, processor),
+		// A run that is to be repeatable needs repeatable random numbers, too.
+		createProcessor: (memory, environment) =>
+			createProcessor(memory, environment, clock === "real" ? processor : { randomSeed: 1, ...processor }),
 		createClock: (processor) =>
 			clock === "real" ? new RealClock(() => platform.milliseconds()) : new DeterministicClock(processor),
 		scheduler: { hostMilliseconds: () => platform.milliseconds() },

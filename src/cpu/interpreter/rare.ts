@@ -53,13 +53,14 @@ const READABLE_OR_WRITABLE = 2;
 
 export class RareInstructions {
 	private readonly registers: Registers;
-	private randomState = 0x9e37_79b9;
 	private readonly handlers: Readonly<Record<RareOperation, (operand: number) => RareOutcome>>;
 
 	constructor(
 		private readonly memory: Memory,
 		private readonly environment: Environment,
 		private readonly translate: (low: number, high: number, access: Access) => number,
+		/** 32 random bits. */
+		private readonly randomWord: () => number,
 	) {
 		this.registers = new Registers(memory, STATE);
 		this.handlers = {
@@ -334,21 +335,10 @@ export class RareInstructions {
 
 	// ---- random numbers ----
 
-	/** The seed of RDRAND and RDSEED. */
-	seedRandom(seed: number): void {
-		this.randomState = seed >>> 0 || 1;
-	}
-
-	/** 64 random bits to the mailbox (xorshift32, twice); always has one. */
+	/** 64 random bits to the mailbox, for RDRAND and RDSEED; always has some. */
 	random(_bits: number, _unused: number): number {
-		for (let half = 0; half < 2; half++) {
-			let state = this.randomState;
-			state ^= state << 13;
-			state ^= state >>> 17;
-			state ^= state << 5;
-			this.randomState = state >>> 0;
-			this.memory.setU32(layout.MAILBOX + half * 4, Math.imul(state, 0x9e37_79b1) >>> 0);
-		}
+		this.memory.setU32(layout.MAILBOX, this.randomWord());
+		this.memory.setU32(layout.MAILBOX + 4, this.randomWord());
 		return 1;
 	}
 
