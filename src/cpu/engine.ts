@@ -47,6 +47,12 @@ export type Tier = "interpreter" | "both";
 /** Translating a block costs about as much as interpreting it so often. */
 const HOT_COUNT = 5000;
 
+/**
+ * A boot of Debian decodes 40 MB, but code that keeps changing leaves its old records behind until all are forgotten: without a limit the host's
+ * memory would grow to the whole arena.
+ */
+const CODE_ARENA = 192 * 2 ** 20;
+
 export interface EngineOptions {
 	/** "interpreter" alone, or with the translator for hot code. Default: both. */
 	readonly tier?: Tier;
@@ -54,7 +60,7 @@ export interface EngineOptions {
 	readonly hotCount?: number;
 	/** Makes RDRAND and RDSEED repeatable; without it they take the host's random numbers. */
 	readonly randomSeed?: number;
-	/** Bytes of memory for decoded code, at most and by default what layout.ts sets aside; small for tests. */
+	/** Bytes of memory for decoded code, at most what layout.ts sets aside; small for tests. */
 	readonly codeArena?: number;
 	/** Bytes of WebAssembly that translated code may take; what is beyond makes all of it be translated anew. */
 	readonly codeBudget?: number;
@@ -119,7 +125,7 @@ export class Engine implements Processor {
 			{ engine: { memory: memory.wasm, ...instance.exports }, service },
 			memoryPages,
 		);
-		this.code = new CodeCache(memory, this.variants, options.codeArena);
+		this.code = new CodeCache(memory, this.variants, options.codeArena ?? CODE_ARENA);
 		this.code.mmu = this.main;
 		if (options.tier !== "interpreter") {
 			this.translator = new Translator(

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
+import { injectFault } from "./lockstep/inject.ts";
 import { EmulatedEngine } from "./oracle/engine.ts";
 import { comparableForms } from "./oracle/forms.ts";
 import { Native, unavailable } from "./oracle/native.ts";
@@ -64,6 +65,17 @@ describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
 		test("control-flow graphs in 64-bit mode", () => run({ graphs: true, cases: Math.ceil(CASES / 20) }, " --graphs"));
 		test("single instructions in compatibility mode", () =>
 			run({ compatibility: true, cases: Math.ceil(CASES / 25) }, " --compat"));
+		test("a wrong instruction in regions is found", async () => {
+			const forms = (await comparableForms()).filter(({ mode }) => mode !== "compat");
+			const undo = injectFault("adc", 0);
+			try {
+				const few = { ...options, graphs: true, cases: 256, maxReports: 0 };
+				expect((await compareEngines(native!, await loadTier("interpreter"), forms, few)).mismatches).toBe(0);
+				expect((await compareEngines(native!, await loadTier("translator"), forms, few)).mismatches).toBeGreaterThan(3);
+			} finally {
+				undo();
+			}
+		});
 		test("control-flow graphs in compatibility mode", () =>
 			run({ compatibility: true, graphs: true, cases: Math.ceil(CASES / 50) }, " --graphs --compat"));
 	});
