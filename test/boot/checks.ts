@@ -24,6 +24,18 @@ const EVERYWHERE: readonly Check[] = [
 		expected: "1bb8a\n",
 	},
 	{
+		name: "single steps, breakpoint and watchpoint",
+		command: "ptrace",
+		expected: [
+			"steps: ok",
+			"signal 5, dr6 1, at the function",
+			"signal 5, dr6 2, elsewhere",
+			"signal 5, dr6 1, at the function",
+			"exit 7, no failure",
+			"",
+		].join("\n"),
+	},
+	{
 		name: "32-bit program",
 		command: "i386; s=$?; tail -c +4091 /tmp/i386.data | head -n 1; (exit $s)",
 		expected: `${["vdso", "decimal", "pusha", "thread", "x87", "longmode", "mmap", "segv", "fpe"]

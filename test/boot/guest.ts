@@ -23,12 +23,13 @@ export interface Images {
 	readonly ramdisk: Uint8Array;
 }
 
-/** A kernel of Debian's and an initramfs for it, to which another archive is appended with the 32-bit program in it. */
+/** A kernel of Debian's and an initramfs for it, to which another archive is appended with the tests' own programs in it. */
 export async function debianImages(options: FetchOptions = {}): Promise<Images> {
 	const guest = await debianGuest(options);
 	const [kernel, own] = await Promise.all([readFileSync(guest.kernel), guestInitramfs(guest, options)]);
 	const more = writeArchive([
 		{ path: "bin/i386", type: FileType.regular, permissions: 0o755, data: assemble32BitProgram() },
+		{ path: "bin/ptrace", type: FileType.regular, permissions: 0o755, data: compile("ptrace.c") },
 	]);
 	const ramdisk = new Uint8Array(own.length + more.length);
 	ramdisk.set(own);
@@ -42,6 +43,17 @@ function assemble32BitProgram(): Uint8Array {
 		const [object, program] = [join(directory, "i386.o"), join(directory, "i386")];
 		execFileSync("as", ["--32", "-o", object, fileURLToPath(new URL("i386.S", import.meta.url))]);
 		execFileSync("ld", ["-m", "elf_i386", "-o", program, object]);
+		return readFileSync(program);
+	} finally {
+		rmSync(directory, { recursive: true });
+	}
+}
+
+function compile(source: string): Uint8Array {
+	const directory = mkdtempSync(join(tmpdir(), "paravirt-program-"));
+	try {
+		const program = join(directory, "program");
+		execFileSync("gcc", ["-O1", "-static", "-o", program, fileURLToPath(new URL(source, import.meta.url))]);
 		return readFileSync(program);
 	} finally {
 		rmSync(directory, { recursive: true });
