@@ -76,6 +76,8 @@ describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
 				undo();
 			}
 		});
+		test("sequences in compatibility mode", () =>
+			run({ compatibility: true, length: 6, cases: Math.ceil(CASES / 40) }, " --length 6 --compat"));
 		test("control-flow graphs in compatibility mode", () =>
 			run({ compatibility: true, graphs: true, cases: Math.ceil(CASES / 50) }, " --graphs --compat"));
 	});

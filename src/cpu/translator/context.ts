@@ -99,6 +99,8 @@ export class TranslatorContext implements Context {
 	transfer: Transfer | undefined;
 	private readonly modified = new Map<number, I32>();
 	private readonly depth: number;
+	/** It has stored to memory: what follows must not leave the region in a way that makes the interpreter read that again. */
+	private stored = false;
 
 	constructor(
 		readonly f: FunctionBuilder,
@@ -223,6 +225,7 @@ export class TranslatorContext implements Context {
 			const linear = this.modified.get(operand.index);
 			if (linear === undefined) this.store(bits, this.virtualAddress(operand), value);
 			else storeBits(this.f, bits, linear, value, 0);
+			this.stored = true;
 			return;
 		}
 		if (operand.form.file !== "gpr") throw new NotTranslatable("integer operand of a vector register");
@@ -300,6 +303,8 @@ export class TranslatorContext implements Context {
 
 	private translated(tag: typeof layout.TLB_READ | typeof layout.TLB_WRITE, address: I64, bytes: number): I32 {
 		const { f } = this;
+		// The interpreter begins an instruction anew, which must find memory as it was: ENTER reads frames that it may have overwritten.
+		if (tag === layout.TLB_READ && this.stored) throw new NotTranslatable("load behind a store");
 		const entry = f.let(tlbEntry(this.locals.tlb, address));
 		f.brIf(this.redo, i32.eqz(tlbHit(entry, tag, address, bytes)));
 		return f.let(tlbLinear(entry, address));
@@ -313,6 +318,7 @@ export class TranslatorContext implements Context {
 		const bound = this.f.let(value);
 		const linear = this.translated(layout.TLB_WRITE, this.f.let(address), bits / 8);
 		storeBits(this.f, bits, linear, bound, 0);
+		this.stored = true;
 	}
 
 	loadVector(address: I64): V128 {
@@ -322,6 +328,7 @@ export class TranslatorContext implements Context {
 	storeVector(address: I64, value: V128): void {
 		const bound = this.f.let(value);
 		this.f.storeV128(this.translated(layout.TLB_WRITE, this.f.let(address), 16), bound);
+		this.stored = true;
 	}
 
 	checkWrite(bits: number, address: I64): void {
