@@ -6,7 +6,7 @@ import type { ArgsDef, CommandDef } from "citty";
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import { cacheDirectory } from "../guests/cache.ts";
 import { kernelCache } from "../guests/kernel-cache.ts";
-import type { DomainEnd, GuestConsole, GuestDomain } from "../host/host.ts";
+import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
@@ -18,7 +18,7 @@ import { findGuest, type GuestFiles } from "./guest-files.ts";
 import { parseChoice, parseCount, parseSeconds, parseSize } from "./options.ts";
 import { attachPipes } from "./piped-input.ts";
 import { createProgress } from "./progress.ts";
-import { attachTerminal, onEveryExit, terminalArguments } from "./terminal.ts";
+import { attachTerminal, followWindow, onEveryExit, terminalArguments } from "./terminal.ts";
 
 const MIB = 2 ** 20;
 /** MAX_VIRT_CPUS of a PV guest with 2-level event channels' vcpu_info in shared_info is 32; Linux registers more itself. */
@@ -185,10 +185,18 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		leave = resolve;
 	});
 	let detach: () => void = () => {};
-	const attach = (console: GuestConsole): void => {
-		detach = interactive
-			? attachTerminal(console, process.stdin as ReadStream, process.stdout as WriteStream, () => leave("left"))
-			: attachPipes(console, process.stdin, process.stdout, { handshake });
+	const attach = ({ console, store }: GuestDomain): void => {
+		if (!interactive) {
+			detach = attachPipes(console, process.stdin, process.stdout, { handshake });
+			return;
+		}
+		const output = process.stdout as WriteStream;
+		const stop = attachTerminal(console, process.stdin as ReadStream, output, () => leave("left"));
+		const stopSizes = followWindow(output, store);
+		detach = () => {
+			stopSizes();
+			stop();
+		};
 	};
 	const timer = options.timeout === undefined ? undefined : setTimeout(() => leave("timeout"), options.timeout * 1000);
 	const allowSignals = onEveryExit(() => host.stop());
@@ -206,7 +214,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		// What cannot be written is better known before a long run than after it.
 		if (options.stats !== undefined) await writeStatistics(options.stats, "", "a");
 		for (;;) {
-			const domain = await host.createDomain(guest, (created: GuestDomain) => attach(created.console));
+			const domain = await host.createDomain(guest, attach);
 			const outcome = await Promise.race([domain.ended, left, host.failed]);
 			detach();
 			if (options.reboot && typeof outcome !== "string" && outcome.reason === "reboot") {

@@ -2,7 +2,9 @@
  * The user's terminal as a guest's console: raw, so that every key goes to the guest, and back as it was on every way out -
  * return, exception, signal. SIGKILL is the one that nothing can be done about (`reset` helps then).
  */
+
 import type { ReadStream, WriteStream } from "node:tty";
+import { SIZE_NODE } from "../guests/init.ts";
 import { TerminalModes } from "./terminal-modes.ts";
 
 /** Ctrl-], by which `xl console` is left too. */
@@ -83,6 +85,18 @@ export function attachTerminal(
 	// Whoever stops the process from outside gets the terminal from the shell as the shell left it.
 	process.on("SIGCONT", rawAgain);
 	return detach;
+}
+
+/**
+ * Tells the guest of each change of the window's size, until the returned function is called. The console's protocol does not carry it: it is
+ * written to the guest's part of xenstore, where our /init watches for it (docs/guests.md).
+ */
+export function followWindow(output: WriteStream, store: { write(path: string, value: string): void }): () => void {
+	const tell = (): void => {
+		if (output.rows > 0 && output.columns > 0) store.write(SIZE_NODE, `${output.rows} ${output.columns}`);
+	};
+	output.on("resize", tell);
+	return () => output.removeListener("resize", tell);
 }
 
 /** Rows and columns for the guest's terminal, as words for its kernel's command line that our /init understands. */

@@ -6,6 +6,21 @@
 /** Asks the terminal for its status (ECMA-48 DSR). With paravirt.input=pipe, /init sends it when it is ready for input. */
 export const READY_QUERY = "\x1b[5n";
 
+/** Node below /local/domain/ID where the host says how large the terminal is: rows, a space, columns. */
+export const SIZE_NODE = "data/terminal-size";
+
+/** A message to xenstore (public/io/xs_wire.h) as an argument of the shell's printf: request and transaction 0. */
+function storeMessage(type: number, payload: string): string {
+	const word = (value: number): string => `\\${value.toString(8).padStart(3, "0")}\\000\\000\\000`;
+	const length = payload.replaceAll("\\000", "0").length;
+	return [word(type), word(0), word(0), word(length), payload].join("");
+}
+const NUL = "\\000";
+/** XS_READ and XS_WATCH; answers are of the same types, XS_WATCH_EVENT is 15. */
+const READ = 2;
+const WATCH = 4;
+const WATCH_EVENT = 15;
+
 export const INIT = `#!/bin/sh
 # Made by paravirt. Mounts what programs expect, then gives the console to a shell; when that ends, the machine is off.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux
@@ -28,6 +43,18 @@ for word in $(cat /proc/cmdline); do
 	paravirt.input=*) input=\${word#*=} ;;
 	esac
 done
+# The console's protocol does not carry the size of the terminal: the host writes it to xenstore, which is watched for it.
+follow_size() {
+	exec 3<>/dev/xen/xenbus || return
+	printf '${storeMessage(WATCH, `${SIZE_NODE}${NUL}s${NUL}`)}' >&3
+	while set -- $(dd bs=16 count=1 <&3 2>/dev/null | od -An -v -t u4) && [ $# = 4 ]; do
+		body=$(dd bs="$4" count=1 <&3 2>/dev/null | tr '\\000' ' ')
+		case $1 in
+		${WATCH_EVENT}) printf '${storeMessage(READ, `${SIZE_NODE}${NUL}`)}' >&3 ;;
+		${READ}) stty -F /dev/console rows "\${body% *}" columns "\${body#* }" ;;
+		esac
+	done
+}
 hostname "$name"
 ip link set lo up
 cd /root
@@ -38,6 +65,7 @@ if [ "$input" = pipe ]; then
 	setsid cttyhack sh /dev/console
 else
 	export PS1='\\w \\$ '
+	follow_size </dev/null >/dev/null 2>&1 &
 	echo "Linux $(uname -r) in paravirt. Leave with 'exit'."
 	setsid cttyhack sh
 fi

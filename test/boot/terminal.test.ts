@@ -1,5 +1,6 @@
 /** A person at the shell: what is typed comes one thing after another, and some of it is no text. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SIZE_NODE } from "../../src/guests/init.ts";
 import { type GuestDomain, Host } from "../../src/index.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages } from "./guest.ts";
@@ -60,9 +61,12 @@ describe.runIf(canAssemble)("an interactive shell, on a guest with 1 GiB", () =>
 		expect(await run("echo $((6 * 7))")).toBe("42\n");
 	});
 
-	/** Types a command that goes on, and waits until it does: the shell's line editor takes control characters for its own until then. */
+	/**
+	 * Types a command that goes on, and waits until it does. The child itself says so: until it has the terminal, a control character is the
+	 * shell's own, and one that comes while the shell forks is kept until the command ends.
+	 */
 	const start = async (command: string): Promise<void> => {
-		type(`echo sta""rted; ${command}\n`);
+		type(`sh -c 'echo sta""rted; exec ${command}'\n`);
 		await output(/\nstarted\r\n/);
 	};
 
@@ -95,6 +99,18 @@ describe.runIf(canAssemble)("an interactive shell, on a guest with 1 GiB", () =>
 		expect(await output(PROMPT)).toMatch(/\nabc\r\n/);
 		type("\x1b[A\n");
 		expect(await output(PROMPT)).toMatch(/\nabc\r\n/);
+	});
+
+	it("follows the window's size, and tells the program that runs", async () => {
+		type('sh -c \'trap "echo re"sized WINCH; echo wai""ting; while :; do sleep 0.1; done\'\n');
+		await output(/waiting/);
+		domain.store.write(SIZE_NODE, "31 97");
+		await output(/resized/);
+		domain.store.write(SIZE_NODE, "55 132");
+		await output(/resized/);
+		type("\x03");
+		await output(PROMPT);
+		expect(await run("stty size")).toBe("55 132\n");
 	});
 
 	it("has its gibibyte and a clock that goes with the host's", async () => {
