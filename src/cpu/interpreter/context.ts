@@ -7,6 +7,8 @@ import { emitTranslate, tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
 import type { MmuFunctions } from "../mmu/walk.ts";
 import { type Exit, Vector } from "../processor.ts";
 import type { Context, Service } from "../semantics/context.ts";
+import { ContextBlock } from "../semantics/context-block.ts";
+import { sext, zext } from "../semantics/flags.ts";
 import type { Operand, OperandForm } from "../semantics/table.ts";
 import { type I32, type I64, i32, i64, type V128, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
@@ -55,32 +57,7 @@ export function operandsOf(variant: record.Variant): Operand[] {
 	}));
 }
 
-/** Cuts a value to its low bits, zero-extended. */
-export function truncate(value: I64, bits: number): I64 {
-	switch (bits) {
-		case 64:
-			return value;
-		case 32:
-			return i64.extend_i32_u(i32.wrap(value));
-		default:
-			return i64.and(value, i64.const(2 ** bits - 1));
-	}
-}
-
-export function signExtend(value: I64, bits: number): I64 {
-	switch (bits) {
-		case 64:
-			return value;
-		case 32:
-			return i64.extend32_s(value);
-		case 16:
-			return i64.extend16_s(value);
-		default:
-			return i64.extend8_s(value);
-	}
-}
-
-export class InterpreterContext implements Context {
+export class InterpreterContext extends ContextBlock implements Context {
 	readonly operandSize: 16 | 32 | 64;
 	readonly addressSize: 16 | 32 | 64;
 	readonly longMode: boolean;
@@ -97,6 +74,7 @@ export class InterpreterContext implements Context {
 		private readonly services: ServiceFunctions,
 		private readonly ending: Ending,
 	) {
+		super();
 		this.operandSize = variant.operandSize;
 		this.addressSize = variant.addressSize;
 		this.longMode = variant.longMode;
@@ -130,7 +108,7 @@ export class InterpreterContext implements Context {
 				return i64.const(form.value);
 			case "immediate": {
 				const immediate = i64.load(this.ip, record.IMMEDIATE);
-				return this.f.let(bits < 64 ? truncate(immediate, form.signed ? this.operandSize : bits) : immediate);
+				return this.f.let(bits < 64 ? zext(immediate, form.signed ? this.operandSize : bits) : immediate);
 			}
 			case "relative":
 				return i64.load(this.ip, record.IMMEDIATE);
@@ -155,10 +133,10 @@ export class InterpreterContext implements Context {
 			const immediate = i64.load(this.ip, record.IMMEDIATE);
 			return operand.form.signed || operand.form.size === "z"
 				? this.f.let(immediate)
-				: this.f.let(signExtend(immediate, operand.bits));
+				: this.f.let(sext(immediate, operand.bits));
 		}
 		if (operand.form.kind === "relative") return i64.load(this.ip, record.IMMEDIATE);
-		return this.f.let(signExtend(this.read(operand), operand.bits));
+		return this.f.let(sext(this.read(operand), operand.bits));
 	}
 
 	private readModified(operand: Operand): I64 {
@@ -190,7 +168,7 @@ export class InterpreterContext implements Context {
 		}
 		const { address, offset } = this.registerAddress(operand);
 		if (operand.form.file === "gpr" && bits === 32) {
-			f.store64(address, truncate(value, 32), offset);
+			f.store64(address, zext(value, 32), offset);
 		} else storeBits(f, bits, address, value, offset);
 	}
 
@@ -240,7 +218,7 @@ export class InterpreterContext implements Context {
 	effectiveAddress(operand: Operand): I64 {
 		if (operand.form.kind === "moffs") {
 			const address = i64.load(this.ip, record.IMMEDIATE);
-			return this.variant.addressSize === 64 ? address : truncate(address, this.variant.addressSize);
+			return this.variant.addressSize === 64 ? address : zext(address, this.variant.addressSize);
 		}
 		const slot = (field: number): I64 => i64.load(this.field(field), layout.STATE);
 		const displacement = i64.load32_s(this.ip, record.DISPLACEMENT);
@@ -252,14 +230,14 @@ export class InterpreterContext implements Context {
 			),
 			displacement,
 		);
-		return truncate(sum, this.variant.addressSize);
+		return zext(sum, this.variant.addressSize);
 	}
 
 	virtualAddress(operand: Operand): I64 {
 		const offset = this.effectiveAddress(operand);
 		if (this.variant.addressing === "base" && operand.form.kind !== "moffs") return offset;
 		const address = i64.add(offset, i64.load(this.field(record.FIELD_SEGMENT), layout.STATE));
-		return this.longMode ? address : truncate(address, 32);
+		return this.longMode ? address : zext(address, 32);
 	}
 
 	memoryBlock(operand: Operand, bytes: number, access: "r" | "w"): I32 {
@@ -342,7 +320,7 @@ export class InterpreterContext implements Context {
 
 	setGpr(register: number, value: I64, bits = 64): void {
 		const address = i32.const(register * 8);
-		if (bits === 32) this.f.store64(address, truncate(value, 32), layout.STATE);
+		if (bits === 32) this.f.store64(address, zext(value, 32), layout.STATE);
 		else storeBits(this.f, bits, address, value, layout.STATE);
 	}
 
@@ -353,42 +331,17 @@ export class InterpreterContext implements Context {
 		this.f.storeV128(STATE, value, layout.XMM + register * 16);
 	}
 
-	state8(offset: number): I32 {
-		return i32.load8_u(STATE, offset);
-	}
-	state16(offset: number): I32 {
-		return i32.load16_u(STATE, offset);
-	}
-	state32(offset: number): I32 {
-		return i32.load(STATE, offset);
-	}
-	state64(offset: number): I64 {
-		return i64.load(STATE, offset);
-	}
-	setState8(offset: number, value: I32): void {
-		this.f.store8(STATE, value, offset);
-	}
-	setState16(offset: number, value: I32): void {
-		this.f.store16(STATE, value, offset);
-	}
-	setState32(offset: number, value: I32): void {
-		this.f.store32(STATE, value, offset);
-	}
-	setState64(offset: number, value: I64): void {
-		this.f.store64(STATE, value, offset);
-	}
-
 	segmented(address: I64, segment: number | "operand"): I64 {
 		if (segment === "operand") {
 			const { addressSize } = this.variant;
-			const offset = addressSize === 16 ? truncate(address, 16) : address;
+			const offset = addressSize === 16 ? zext(address, 16) : address;
 			const sum = i64.add(offset, i64.load(this.field(record.FIELD_SEGMENT), layout.STATE));
-			return this.longMode ? sum : truncate(sum, 32);
+			return this.longMode ? sum : zext(sum, 32);
 		}
 		if (this.longMode) {
 			return segment < 4 ? address : i64.add(address, this.state64((layout.SLOT_ES_BASE + segment) * 8));
 		}
-		return truncate(i64.add(address, this.state64((layout.SLOT_ES_BASE + segment) * 8)), 32);
+		return zext(i64.add(address, this.state64((layout.SLOT_ES_BASE + segment) * 8)), 32);
 	}
 
 	deferFlags(): boolean {
@@ -422,7 +375,7 @@ export class InterpreterContext implements Context {
 	}
 	nextRip(): I64 {
 		const next = i64.add(this.page(), i64.load16_u(this.ip, record.NEXT));
-		return this.longMode ? next : truncate(next, 32);
+		return this.longMode ? next : zext(next, 32);
 	}
 
 	jump(target: I64): void {
@@ -433,7 +386,7 @@ export class InterpreterContext implements Context {
 	branch(offset: Operand, condition?: I32): void {
 		const taken = (): void => {
 			const target = i64.add(this.nextRip(), this.read(offset));
-			this.setState64(layout.RIP, this.longMode ? target : truncate(target, this.operandSize === 16 ? 16 : 32));
+			this.setState64(layout.RIP, this.longMode ? target : zext(target, this.operandSize === 16 ? 16 : 32));
 			this.ending.branch();
 		};
 		if (condition === undefined) taken();

@@ -12,7 +12,7 @@ import type { I32, I64, V128 } from "../wasm/expression.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Operand } from "./table.ts";
 
-/** Names of the runtime services that emitted code may call; see interpreter/services.ts. */
+/** Names of the runtime services that emitted code may call; the engine provides them. */
 export type Service =
 	/** (leaf in EAX, subleaf in ECX) -> registers. */
 	| "cpuid"

@@ -3,10 +3,12 @@
  * miss, a fault, an exact slow path - leaves the region before the instruction, which the interpreter then executes.
  */
 import type { Decoded } from "../decode/decoder.ts";
-import { loadBits, signExtend, storeBits, truncate } from "../interpreter/context.ts";
+import { loadBits, storeBits } from "../interpreter/context.ts";
 import * as layout from "../layout.ts";
 import { tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
 import type { Context } from "../semantics/context.ts";
+import { ContextBlock } from "../semantics/context-block.ts";
+import { sext, zext } from "../semantics/flags.ts";
 import type { Operand } from "../semantics/table.ts";
 import { type I32, type I64, i32, i64, i64x2, select, type V128, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Label, Local } from "../wasm/function.ts";
@@ -91,7 +93,7 @@ export interface Knowledge {
 	kind: number | undefined;
 }
 
-export class TranslatorContext implements Context {
+export class TranslatorContext extends ContextBlock implements Context {
 	readonly rep: "none" | "rep" | "repne";
 	readonly operandSize: 16 | 32 | 64;
 	readonly addressSize: 16 | 32 | 64;
@@ -114,6 +116,7 @@ export class TranslatorContext implements Context {
 		private readonly redo: Label,
 		private readonly materialise: FunctionReference,
 	) {
+		super();
 		this.operandSize = decoded.operandSize;
 		this.addressSize = decoded.addressSize;
 		this.rep = decoded.form!.rep === undefined ? "none" : decoded.rep;
@@ -134,12 +137,12 @@ export class TranslatorContext implements Context {
 	}
 
 	gpr(register: number, bits = 64): I64 {
-		return truncate(this.readGpr(register), bits);
+		return zext(this.readGpr(register), bits);
 	}
 
 	setGpr(register: number, value: I64, bits = 64): void {
 		if (bits >= 32) {
-			this.writeGpr(register, truncate(value, bits));
+			this.writeGpr(register, zext(value, bits));
 			return;
 		}
 		const mask = 2 ** bits - 1;
@@ -182,7 +185,7 @@ export class TranslatorContext implements Context {
 			case "constant":
 				return i64.const(form.value);
 			case "immediate":
-				return truncate(this.immediate(), form.signed ? this.operandSize : bits);
+				return zext(this.immediate(), form.signed ? this.operandSize : bits);
 			case "relative":
 				return this.immediate();
 			case "segment":
@@ -199,16 +202,16 @@ export class TranslatorContext implements Context {
 		if (form.file !== "gpr") throw new NotTranslatable("integer operand of a vector register");
 		const { register, high } = this.registerOf(operand);
 		const value = this.readGpr(register);
-		return this.f.let(truncate(high ? i64.shr_u(value, i64.const(8)) : value, bits));
+		return this.f.let(zext(high ? i64.shr_u(value, i64.const(8)) : value, bits));
 	}
 
 	readSigned(operand: Operand): I64 {
 		const { form } = operand;
 		if (form.kind === "immediate") {
-			return form.signed || form.size === "z" ? this.immediate() : signExtend(this.immediate(), operand.bits);
+			return form.signed || form.size === "z" ? this.immediate() : sext(this.immediate(), operand.bits);
 		}
 		if (form.kind === "relative") return this.immediate();
-		return this.f.let(signExtend(this.read(operand), operand.bits));
+		return this.f.let(sext(this.read(operand), operand.bits));
 	}
 
 	private modifiable(operand: Operand): I32 {
@@ -279,7 +282,7 @@ export class TranslatorContext implements Context {
 
 	effectiveAddress(operand: Operand): I64 {
 		const { decoded } = this;
-		if (operand.form.kind === "moffs") return truncate(this.immediate(), decoded.addressSize);
+		if (operand.form.kind === "moffs") return zext(this.immediate(), decoded.addressSize);
 		const ripRelative = decoded.base === layout.SLOT_PAGE;
 		const displacement = ripRelative ? (decoded.displacement + this.offset + decoded.length) | 0 : decoded.displacement;
 		const index = this.slot(decoded.index);
@@ -287,7 +290,7 @@ export class TranslatorContext implements Context {
 		let sum: I64 = i64.const(displacement);
 		if (base !== undefined) sum = i64.add(base, sum);
 		if (index !== undefined) sum = i64.add(i64.shl(index, i64.const(decoded.scale)), sum);
-		return truncate(sum, decoded.addressSize);
+		return zext(sum, decoded.addressSize);
 	}
 
 	virtualAddress(operand: Operand): I64 {
@@ -298,7 +301,7 @@ export class TranslatorContext implements Context {
 		const slot = segment === "operand" ? this.decoded.segment : layout.SLOT_ES_BASE + segment;
 		if (slot === layout.SLOT_ZERO || (this.longMode && slot < layout.SLOT_FS_BASE)) return address;
 		const sum = i64.add(address, this.state64(slot * 8));
-		return this.longMode ? sum : truncate(sum, 32);
+		return this.longMode ? sum : zext(sum, 32);
 	}
 
 	private translated(tag: typeof layout.TLB_READ | typeof layout.TLB_WRITE, address: I64, bytes: number): I32 {
@@ -343,33 +346,6 @@ export class TranslatorContext implements Context {
 	}
 	commitBlock(): void {
 		throw new NotTranslatable("block access");
-	}
-
-	// ---- context block ----
-
-	state8(offset: number): I32 {
-		return i32.load8_u(STATE, offset);
-	}
-	state16(offset: number): I32 {
-		return i32.load16_u(STATE, offset);
-	}
-	state32(offset: number): I32 {
-		return i32.load(STATE, offset);
-	}
-	state64(offset: number): I64 {
-		return i64.load(STATE, offset);
-	}
-	setState8(offset: number, value: I32): void {
-		this.f.store8(STATE, value, offset);
-	}
-	setState16(offset: number, value: I32): void {
-		this.f.store16(STATE, value, offset);
-	}
-	setState32(offset: number, value: I32): void {
-		this.f.store32(STATE, value, offset);
-	}
-	setState64(offset: number, value: I64): void {
-		this.f.store64(STATE, value, offset);
 	}
 
 	// ---- flags ----
@@ -479,7 +455,7 @@ export class TranslatorContext implements Context {
 	}
 	nextRip(): I64 {
 		const next = i64.add(this.locals.page, i64.const(this.offset + this.decoded.length));
-		return this.longMode ? next : truncate(next, 32);
+		return this.longMode ? next : zext(next, 32);
 	}
 
 	jump(target: I64): void {
