@@ -3,6 +3,7 @@
  * first vCPU. The only place that knows all of them.
  */
 import { attachConsole } from "../backends/console/console.ts";
+import { BackendBus } from "../backends/xenbus/bus.ts";
 import { createProcessor, type EngineOptions } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import { Memory } from "../cpu/memory.ts";
@@ -40,6 +41,8 @@ export interface Machine {
 	/** xenstored, and access to all of it. */
 	readonly storeServer: StoreServer;
 	readonly store: StoreClient;
+	/** The back ends of devices. */
+	readonly backends: BackendBus;
 }
 
 export interface GuestRequest {
@@ -110,7 +113,7 @@ export function createMachine(
 	});
 	const store = new StoreClient(storeServer);
 	writeInitialNodes(store);
-	return { hypervisor, service, storeServer, store };
+	return { hypervisor, service, storeServer, store, backends: new BackendBus(store, service) };
 }
 
 /**

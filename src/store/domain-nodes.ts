@@ -52,7 +52,8 @@ export function writeInitialNodes(store: StoreClient): void {
 	store.write("/local/pool/0/name", "Pool-0");
 }
 
-function createNode(store: StoreClient, path: string, permissions: readonly string[]): void {
+/** Creates a node, unless it exists, with permissions of its own. */
+export function createNode(store: StoreClient, path: string, permissions: readonly string[]): void {
 	store.makeDirectory(path);
 	store.setPermissions(path, permissions);
 }
@@ -136,22 +137,25 @@ function backendPath(domid: number): string {
 	return `${homePath(0)}/backend/console/${domid}/0`;
 }
 
-/** As libxl__xs_path_cleanup: directories of backends that nobody uses do not stay. */
-function removeWithEmptyParents(store: StoreClient, path: string): void {
+/** As libxl__xs_path_cleanup: directories on the way from `top` (which stays) that nobody uses any more do not stay. */
+export function removeWithEmptyParents(store: StoreClient, path: string, top: string): void {
 	store.remove(path);
-	for (let parent = path; parent !== homePath(0); ) {
+	for (let parent = path; parent !== top; ) {
 		parent = parent.slice(0, parent.lastIndexOf("/"));
-		if (store.list(parent)?.length !== 0 || parent === homePath(0)) return;
+		if (store.list(parent)?.length !== 0 || parent === top) return;
 		store.remove(parent);
 	}
 }
 
-/** Removes what {@link writeDomainNodes} wrote, and what was added since. */
+/** Removes what {@link writeDomainNodes} wrote, and what was added since: devices too, whose back ends then let go of them. */
 export function removeDomainNodes(client: StoreClient, domid: number): void {
 	client.transaction((store) => {
 		const vm = store.read(`${homePath(domid)}/vm`);
 		if (vm !== undefined) store.remove(vm);
-		removeWithEmptyParents(store, `${homePath(0)}/backend/console/${domid}`);
+		const backends = `${homePath(0)}/backend`;
+		for (const kind of store.list(backends) ?? []) {
+			removeWithEmptyParents(store, `${backends}/${kind}/${domid}`, homePath(0));
+		}
 		store.remove(homePath(domid));
 		store.remove(`/libxl/${domid}`);
 	});
