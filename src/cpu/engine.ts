@@ -18,6 +18,7 @@ import { Translator, type TranslatorStatistics } from "./translator/translator.t
 
 /** The exports of the main module. */
 interface MainExports {
+	enter(): void;
 	run(fuel: number): number;
 	step(): number;
 	translate(low: number, high: number, access: number, space: number): number;
@@ -74,9 +75,10 @@ export class Engine implements Processor {
 	private readonly rare: RareInstructions;
 	private readonly contexts: Registers[] = [];
 	private current = 0;
-	/** Mode of the execute entries in each TLB context: 1 long mode, 0 compatibility. */
-	private readonly spaceMode = new Uint8Array(layout.TLB_CONTEXTS).fill(1);
 	private instructions = 0;
+	/** Instructions that will have been executed once the running stretch has used up its fuel. */
+	private runEnd = 0;
+	exitsHandled = 0;
 	interruptLength = 0;
 
 	constructor(
@@ -105,6 +107,7 @@ export class Engine implements Processor {
 				hot.map((key) => variantOf(key, forms)),
 				memoryPages,
 				options.tier === "interpreter" ? 0 : (options.hotCount ?? HOT_COUNT),
+				environment.emitExits,
 			),
 		);
 		const instance = new WebAssembly.Instance(module, {
@@ -115,6 +118,10 @@ export class Engine implements Processor {
 				decode: () => this.code.decodeAtRip(),
 				becameHot: () => this.translator?.becameHot(),
 				crossingValid: (at: number) => this.code.crossingValid(at),
+				timeStamp: () => {
+					this.book(memory.u32(layout.RUN_LEFT));
+					this.timeStamp();
+				},
 			},
 			service,
 		});
@@ -140,6 +147,7 @@ export class Engine implements Processor {
 		memory.setU32(layout.FRAME_COUNT, memory.frames);
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
 			memory.fill(layout.TLB + space * layout.TLB_SIZE, layout.TLB_SIZE, layout.NO_PAGE);
+			memory.setU8(layout.SPACE_MODES + space, 1);
 		}
 		for (let index = 0; index < layout.CONTEXT_COUNT; index++) {
 			const base = index === 0 ? layout.STATE : layout.CONTEXTS + index * layout.CONTEXT_SIZE;
@@ -172,7 +180,7 @@ export class Engine implements Processor {
 
 	/** Asks for a region at RIP however seldom it runs; {@link translateQueued} makes it. For tests and tools. */
 	requestTranslation(): void {
-		this.enter();
+		this.main.enter();
 		if (this.code.decodeAtRip() !== 0) this.translator?.becameHot();
 	}
 
@@ -183,7 +191,7 @@ export class Engine implements Processor {
 
 	run(fuel: number): Exit {
 		const { memory } = this;
-		this.enter();
+		this.main.enter();
 		let left = fuel;
 		for (;;) {
 			if (this.mustStep() || left < MARGIN) {
@@ -198,27 +206,38 @@ export class Engine implements Processor {
 				if (this.trapAfterStep) return Exit.exception;
 				continue;
 			}
-			const before = left;
+			this.runEnd = this.instructions + left;
 			left = this.main.run(left);
-			this.instructions += before - left;
+			this.book(left);
+			this.exitsHandled += memory.u32(layout.EXITS_HANDLED);
+			memory.setU32(layout.EXITS_HANDLED, 0);
 			this.translator?.work(this.instructions);
 			const reason = this.finish(memory.u32(layout.EXIT_REASON) as Exit);
 			if (reason !== undefined && reason !== Exit.fuel) return reason;
 		}
 	}
 
+	/** Counts the instructions of the running stretch, of whose fuel `left` is left: exits that emitted code has dealt with took some too. */
+	private book(left: number): void {
+		this.instructions = this.runEnd - left - this.memory.u32(layout.EXITS_HANDLED);
+	}
+
+	/** RDTSC: EDX:EAX. */
+	private timeStamp(): void {
+		const ticks = this.environment.readTsc();
+		const registers = this.contexts[this.current]!;
+		registers.setHalves(Gpr.rax, ticks % TWO_32, 0);
+		registers.setHalves(Gpr.rdx, Math.floor(ticks / TWO_32), 0);
+	}
+
 	/** Handles the exits that are the processor's own; undefined lets the run go on. */
 	private finish(exit: Exit): Exit | undefined {
 		switch (exit) {
-			case Exit.timeStamp: {
-				const ticks = this.environment.readTsc();
-				const registers = this.contexts[this.current]!;
-				registers.setHalves(Gpr.rax, ticks % TWO_32, 0);
-				registers.setHalves(Gpr.rdx, Math.floor(ticks / TWO_32), 0);
+			case Exit.timeStamp:
+				this.timeStamp();
 				return undefined;
-			}
 			case Exit.modeChange:
-				this.enter();
+				this.main.enter();
 				return undefined;
 			case Exit.softwareInterrupt:
 				this.interruptLength = this.memory.u32(layout.EXIT_LENGTH);
@@ -262,20 +281,6 @@ export class Engine implements Processor {
 		const completed = exit === undefined || exit === Exit.modeChange || exit === Exit.timeStamp;
 		if (completed && this.rare.singleStepped(trap, breakpoints)) this.trapAfterStep = true;
 		return exit;
-	}
-
-	/** Points the fast paths at the running address space. */
-	private enter(): void {
-		const { memory } = this;
-		const space = memory.u8(layout.STATE + layout.ADDRESS_SPACE);
-		memory.setU32(layout.CURRENT_SPACE, space);
-		memory.setU32(layout.CURRENT_TLB, layout.TLB + space * layout.TLB_SIZE);
-		const mode = memory.u8(layout.STATE + layout.LONG_MODE);
-		if (this.spaceMode[space] !== mode) {
-			// Execute entries point at decoded code of one mode.
-			this.main.flushSpace(space);
-			this.spaceMode[space] = mode;
-		}
 	}
 
 	private cpuid(): number {

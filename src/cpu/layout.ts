@@ -10,6 +10,7 @@
  *   0x0080_0000  frame flags, one byte a frame
  *   0x0090_0000  code index pointer, four bytes a frame
  *   0x0100_0000  frame table of the hypervisor, FRAME_INFO_SIZE bytes a frame
+ *   0x0300_0000  the hypervisor's own data
  *   0x0400_0000  arena of decoded instructions
  *   0x2000_0000  machine frames
  */
@@ -99,6 +100,11 @@ export const FUEL_LEFT = 0x20d4;
 export const FAULT_RIP = 0x20d8;
 /** u64 count of the instructions that regions have executed. */
 export const REGION_INSTRUCTIONS = 0x20e0;
+/** u8 for each TLB context: the mode of its execute entries, 1 long mode, 0 compatibility. */
+export const SPACE_MODES = 0x20f0;
+/** Exits that the environment's emitted code has dealt with since run() was entered, and the fuel left at a time stamp. */
+export const EXITS_HANDLED = 0x20f4;
+export const RUN_LEFT = 0x20f8;
 /** Value of a store on its way through the slow path. */
 export const STORE_BUFFER = 0x2080;
 /** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */
@@ -142,6 +148,10 @@ export const FRAME_CODE = 0x90_0000;
 
 export const FRAME_TABLE = 0x100_0000;
 export const FRAME_INFO_SIZE = 32;
+
+/** What the environment shares with code that it has emitted itself (exits.ts): xen/vcpu-block.ts. */
+export const HYPERVISOR_DATA = 0x300_0000;
+export const HYPERVISOR_DATA_SIZE = 0x100_0000;
 
 export const CODE_ARENA = 0x400_0000;
 export const CODE_ARENA_END = 0x2000_0000;

@@ -3,6 +3,7 @@
  * The processor knows nothing of Xen: it runs instructions until something happens that is the environment's to decide, and
  * returns why ({@link Exit}). The few questions that must not end a run are the {@link Environment}'s callbacks.
  */
+import type { ExitEmitter } from "./exits.ts";
 import type { Memory } from "./memory.ts";
 
 /** Why {@link Processor.run} returned. RIP and all registers are as the manual says for the event. */
@@ -76,6 +77,8 @@ export interface Environment {
 	readTsc(): number;
 	/** The eight bytes of a descriptor in the running vCPU's GDT or LDT (bit 2 of the selector), or undefined beyond the limit. */
 	descriptor(selector: number): DescriptorLookup | undefined;
+	/** Emits code that deals with exits without leaving WebAssembly, where the environment has such. */
+	readonly emitExits?: ExitEmitter;
 }
 
 /** One processor. It has one running context at a time; {@link switchContext} changes which. */
@@ -89,6 +92,8 @@ export interface Processor {
 	run(fuel: number): Exit;
 	/** Instructions executed since creation. */
 	readonly executed: number;
+	/** Exits that {@link Environment.emitExits}'s code has dealt with since creation. Each took one of the fuel, and is no instruction. */
+	readonly exitsHandled: number;
 	/** Where the last Exit.softwareInterrupt's instruction starts, relative to RIP: its length in bytes. */
 	readonly interruptLength: number;
 

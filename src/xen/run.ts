@@ -60,9 +60,9 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 			deliverEvents(vcpu);
 			if (domain.shutdown !== undefined) return RunResult.shutdown;
 		}
-		const before = processor.executed;
+		const before = processor.executed + processor.exitsHandled;
 		const exit = processor.run(left);
-		left -= processor.executed - before;
+		left -= processor.executed + processor.exitsHandled - before;
 		switch (exit) {
 			case Exit.fuel:
 				break;

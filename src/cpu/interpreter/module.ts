@@ -2,6 +2,7 @@
  * Emits the engine's main WebAssembly module: the MMU's slow paths, the interpreter loop with the most frequent variants as cases of its switch,
  * and the single-step loop. Every other variant is a function of its own in table 0, by kind; modules of variants are emitted here as well.
  */
+import type { ExitEmitter } from "../exits.ts";
 import * as layout from "../layout.ts";
 import { tlbEntry } from "../mmu/inline.ts";
 import { emitMmu, type MmuFunctions } from "../mmu/walk.ts";
@@ -80,15 +81,61 @@ export function emitVariants(variants: readonly record.Variant[], memoryPages: n
 	return module.finish();
 }
 
+/** Emits (): points the fast paths at the running address space and its mode, as the context block has them. */
+function emitEnter(module: ModuleBuilder, mmu: MmuFunctions): FunctionReference {
+	return module.function("enter", [], undefined, (f) => {
+		const space = f.let(i32.load8_u(zero, layout.STATE + layout.ADDRESS_SPACE));
+		const mode = f.let(i32.load8_u(zero, layout.STATE + layout.LONG_MODE));
+		f.store32(zero, space, layout.CURRENT_SPACE);
+		f.store32(zero, i32.add(i32.const(layout.TLB), i32.mul(space, i32.const(layout.TLB_SIZE))), layout.CURRENT_TLB);
+		// Execute entries point at decoded code of one mode.
+		f.if(i32.ne(i32.load8_u(space, layout.SPACE_MODES), mode), () => {
+			f.call(mmu.flushSpace, space);
+			f.store8(space, mode, layout.SPACE_MODES);
+		});
+	});
+}
+
+/** Emits (fuel left) -> 1 where the exit is dealt with: the run goes on with RUN_LEFT. */
+function emitHandleExit(
+	module: ModuleBuilder,
+	by: {
+		readonly timeStamp: FunctionReference;
+		readonly enter: FunctionReference;
+		readonly exits: FunctionReference | undefined;
+	},
+): FunctionReference {
+	return module.function("handleExit", ["i32"], "i32", (f) => {
+		const left = f.parameter(0, "i32");
+		const reason = f.let(i32.load(zero, layout.EXIT_REASON));
+		f.store32(zero, left, layout.RUN_LEFT);
+		f.if(i32.eq(reason, i32.const(Exit.timeStamp)), () => {
+			f.call(by.timeStamp);
+			f.return(i32.const(1));
+		});
+		if (by.exits !== undefined) {
+			f.if(f.callFor("i32", by.exits, reason, left), () => {
+				f.store32(zero, i32.sub(left, i32.const(1)), layout.RUN_LEFT);
+				f.store32(zero, i32.add(i32.load(zero, layout.EXITS_HANDLED), i32.const(1)), layout.EXITS_HANDLED);
+				f.call(by.enter);
+				f.return(i32.const(1));
+			});
+		}
+		f.return(zero);
+	});
+}
+
 /**
  * The main module.
  * @param hot variants that are cases of the loop's switch; variant i has kind KIND_FIRST + i.
  * @param hotCount a block that branches have led to so often is reported, to be translated; 0 for no translation.
+ * @param emitExits the environment's own code for exits, where it has some.
  */
 export function emitMain(
 	hot: readonly record.Variant[],
 	memoryPages: number,
 	hotCount: number,
+	emitExits?: ExitEmitter,
 ): Uint8Array<ArrayBuffer> {
 	const translating = hotCount > 0;
 	const module = new ModuleBuilder();
@@ -102,7 +149,15 @@ export function emitMain(
 	const becameHot = module.import("engine", "becameHot", ["i32"], undefined);
 	/** (record of kind CROSSING) -> 1 where the next page still has the expected frame. */
 	const crossingValid = module.import("engine", "crossingValid", ["i32"], "i32");
+	/** (): RAX and RDX become the time stamp; RUN_LEFT tells the moment. */
+	const timeStamp = module.import("engine", "timeStamp", [], undefined);
 	const mmu = emitMmu(module, codeWritten);
+	const enter = emitEnter(module, mmu);
+	const handleExit = emitHandleExit(module, {
+		timeStamp,
+		enter,
+		exits: emitExits?.(module, { fill: mmu.fill, codeWritten }),
+	});
 	const variantType = module.typeIndex(["i32"], "i32");
 
 	/** Record of the instruction at `rip` by its frame's code index, or 0. */
@@ -253,6 +308,15 @@ export function emitMain(
 		const done = (): I32 => i32.shr_u(i32.sub(ip, start), i32.const(record.RECORD_SHIFT));
 		const book = (extra: number): void => f.set(left, i32.sub(i32.sub(left, done()), i32.const(extra)));
 		f.loop((dispatch) => {
+			/** An exit, EXIT_REASON says which: it is dealt with here, or returned. */
+			const leave = (): void => {
+				f.if(f.callFor("i32", handleExit, left), () => {
+					f.set(left, i32.load(zero, layout.RUN_LEFT));
+					f.set(tlb, i32.load(i32.const(layout.CURRENT_TLB)));
+					f.br(dispatch);
+				});
+				f.return(left);
+			};
 			f.if(i32.lt_s(left, i32.const(MARGIN)), () => {
 				setExit(f, Exit.fuel);
 				f.return(left);
@@ -272,7 +336,7 @@ export function emitMain(
 				f.set(ip, f.callFor("i32", lookup));
 				f.if(i32.eqz(ip), () => {
 					setExit(f, Exit.exception);
-					f.return(left);
+					leave();
 				});
 			});
 			f.set(start, ip);
@@ -289,7 +353,7 @@ export function emitMain(
 					};
 					const exit = (): void => {
 						book(1);
-						f.return(left);
+						leave();
 					};
 					/** A relative branch: by its link where it has one. */
 					const branch = (): void => {
@@ -335,16 +399,16 @@ export function emitMain(
 								f.if(i32.ne(i32.load(i32.const(layout.EXIT_REASON)), i32.const(Exit.exception)), () =>
 									f.set(left, i32.sub(left, i32.const(1))),
 								);
-								f.return(left);
+								leave();
 							});
 							f.if(i32.eq(outcome, i32.const(RegionOutcome.variant + Outcome.fault)), () => {
 								f.store64(i32.const(layout.STATE), i64.load(i32.const(layout.FAULT_RIP)), layout.RIP);
 								setExit(f, Exit.exception);
-								f.return(left);
+								leave();
 							});
 							f.set(left, i32.sub(left, i32.const(1)));
 							f.brIf(again, i32.eq(outcome, i32.const(RegionOutcome.variant + Outcome.jump)));
-							f.return(left);
+							leave();
 						});
 					const cases: (() => void)[] = [
 						// KIND_LOOKUP
@@ -392,7 +456,7 @@ export function emitMain(
 						f.brIf(fault, i32.eq(outcome, i32.const(Outcome.fault)));
 						book(1);
 						f.brIf(dispatch, i32.eq(outcome, i32.const(Outcome.jump)));
-						f.return(left);
+						leave();
 					});
 				});
 			});
@@ -400,7 +464,7 @@ export function emitMain(
 			setRip(f, ip);
 			book(0);
 			setExit(f, Exit.exception);
-			f.return(left);
+			leave();
 		});
 	});
 
@@ -428,6 +492,7 @@ export function emitMain(
 
 	module.export("materialiseFlags", emitMaterialise(module));
 	module.export("callVariant", callVariantOf);
+	module.export("enter", enter);
 	module.export("run", run);
 	module.export("step", stepOne);
 	module.export("translate", translate);

@@ -31,6 +31,7 @@ interface Translation {
 /** Walks tables as a processor does, and keeps what it found until it is told to forget. */
 export class TlbProcessor implements Processor {
 	readonly executed = 0;
+	readonly exitsHandled = 0;
 	readonly interruptLength = 0;
 	readonly roots = [0, 0];
 	readonly tlb = [new Map<number, Translation>(), new Map<number, Translation>()];
