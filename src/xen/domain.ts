@@ -24,8 +24,7 @@ export class Domain {
 	consoleLine = "";
 	/** Linear address of the frame of PHYSDEVOP_pirq_eoi_gmfn, 0 where there is none. */
 	pirqEoiMap = 0;
-	/** VMASST_TYPE_* bits that are enabled. */
-	vmAssist = 0;
+	private assist = 0;
 	/** What it last wrote to the few I/O ports that exist for it (ports.ts). */
 	readonly ports = { pciAddress: 0, cmosIndex: 0 };
 	/** The toolstack has stopped it for a while. */
@@ -53,6 +52,15 @@ export class Domain {
 		readonly id: number,
 		readonly name: string,
 	) {}
+
+	/** VMASST_TYPE_* bits that are enabled. */
+	get vmAssist(): number {
+		return this.assist;
+	}
+	set vmAssist(bits: number) {
+		this.assist = bits;
+		for (const vcpu of this.vcpus) vcpu.block.vmAssist = bits;
+	}
 
 	/** Frames that it owns now. */
 	get pages(): number {

@@ -33,7 +33,7 @@ export function emulatePageTableWrite(vcpu: Vcpu, address: number, errorCode: nu
 	fetch(vcpu);
 	if (!decodeOpcode(vcpu) || !store(vcpu, address)) return false;
 	const { trace } = vcpu.domain.hypervisor;
-	trace.emulatedPageTableWrites++;
+	trace.count("emulatedPageTableWrites");
 	if ((trace.categories & TraceCategory.emulation) !== 0) {
 		trace.emulated(vcpu, `page table write, opcode ${instruction.opcode.toString(16)}`);
 	}

@@ -72,7 +72,7 @@ export function emulatePrivileged(vcpu: Vcpu, errorCode: number): boolean {
 
 function count(vcpu: Vcpu): void {
 	const { trace } = vcpu.domain.hypervisor;
-	trace.emulatedInstructions++;
+	trace.count("emulatedInstructions");
 	if ((trace.categories & TraceCategory.emulation) !== 0) trace.emulated(vcpu, describe(vcpu));
 }
 
@@ -324,7 +324,7 @@ export function emulateForcedInvalidOpcode(vcpu: Vcpu): boolean {
 		if (instruction.bytes[index] !== FORCED_CPUID[index]) return false;
 	}
 	executeCpuid(vcpu);
-	vcpu.domain.hypervisor.trace.emulatedInstructions++;
+	vcpu.domain.hypervisor.trace.count("emulatedInstructions");
 	retire(vcpu, FORCED_CPUID.length);
 	return true;
 }

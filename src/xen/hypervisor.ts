@@ -64,13 +64,14 @@ class Machine implements Hypervisor, Environment {
 	readonly domains = new Map<number, Domain>();
 	readonly timers = new TimerQueue();
 	readonly scheduler: Scheduler;
-	readonly trace = new Trace(hypercallTable);
+	readonly trace: Trace;
 	private readonly freeSlots: number[] = [];
 	private nextId = 1;
 	private readonly lookup = { low: 0, high: 0 };
 
 	constructor(options: HypervisorOptions) {
 		this.memory = options.memory;
+		this.trace = new Trace(hypercallTable, this.memory);
 		for (let slot = IDLE_CONTEXT - 1; slot >= 0; slot--) this.freeSlots.push(slot);
 		this.processor = options.createProcessor(this.memory, this);
 		this.clock = options.createClock?.(this.processor) ?? new RealClock();

@@ -14,6 +14,7 @@ import type { Domain } from "./domain.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { updateRunstateArea, updateVcpuTime, updateWallClock } from "./time.ts";
 import type { Vcpu } from "./vcpu.ts";
+import { SHARED, shared } from "./vcpu-block.ts";
 
 /** Runs a vCPU for at most `fuel` instructions; returns early when it cannot go on or `vcpu.reschedule` is set. src/xen/run.ts */
 export type RunVcpu = (vcpu: Vcpu, fuel: number) => unknown;
@@ -335,7 +336,7 @@ export class Scheduler {
 	private load(vcpu: Vcpu): void {
 		const { current } = this;
 		if (current === vcpu) return;
-		const { clock, processor } = this.hypervisor;
+		const { clock, memory, processor } = this.hypervisor;
 		if (current !== undefined) {
 			if (current.runstate.state === RunstateName.running) {
 				current.runstate.change(RunstateName.runnable, clock.now());
@@ -348,6 +349,7 @@ export class Scheduler {
 		processor.setRoot(0, vcpu.kernelRoot);
 		processor.setRoot(1, vcpu.userRoot);
 		this.current = vcpu;
+		memory.setU32(SHARED + shared.offset.currentBlock, vcpu.block.address);
 		this.statistics.contextSwitches++;
 	}
 

@@ -3,9 +3,11 @@
  * fault with its arguments. Names and argument kinds come from the hypercall table. A trace that is off costs one test of a
  * number.
  */
+import type { Memory } from "../cpu/memory.ts";
 import { exceptionName } from "./abi/traps.ts";
 import type { Arguments, Hypercall, HypercallResult } from "./hypercall.ts";
 import type { Vcpu } from "./vcpu.ts";
+import { counters, HYPERCALLS, SHARED, shared, TRAP_VECTORS } from "./vcpu-block.ts";
 
 /** What can be traced, as bits. */
 export const TraceCategory = { hypercalls: 1, events: 2, faults: 4, emulation: 8, all: 15 } as const;
@@ -21,27 +23,50 @@ export function parseTraceCategories(list: string): number | undefined {
 	return mask;
 }
 
-const HYPERCALLS = 64;
-const VECTORS = 256;
+/** Upcalls to the event callback, entries of user system calls, calls made by multicall entries (which hypercallCounts has too), emulated instructions and page-table writes. */
+const TOTALS = [
+	"eventUpcalls",
+	"systemCalls",
+	"multicallEntries",
+	"emulatedInstructions",
+	"emulatedPageTableWrites",
+] as const;
+type Total = (typeof TOTALS)[number];
 
 export class Trace {
-	/** TraceCategory bits that are printed. */
-	categories = 0;
 	/** Gets each line of the trace. */
 	sink: (line: string) => void = () => {};
 	/** By hypercall number, by vector; software interrupts count under theirs. */
-	readonly hypercallCounts = new Float64Array(HYPERCALLS);
-	readonly exceptionCounts = new Float64Array(VECTORS);
-	/** Calls made by multicall entries, which hypercallCounts has too. */
-	multicallEntries = 0;
-	/** Upcalls to the event callback, entries of user system calls, emulated instructions and page-table writes. */
-	eventUpcalls = 0;
-	systemCalls = 0;
-	emulatedInstructions = 0;
-	emulatedPageTableWrites = 0;
+	readonly hypercallCounts: Float64Array;
+	readonly exceptionCounts: Float64Array;
+	/** The rest, by its name in {@link shared}: code in fast/ counts too. */
+	private readonly totals: Record<Total, Float64Array>;
 
 	/** @param table the hypercall table, for names. */
-	constructor(private readonly table: readonly (Hypercall | undefined)[]) {}
+	constructor(
+		private readonly table: readonly (Hypercall | undefined)[],
+		private readonly memory: Memory,
+	) {
+		const { offset } = shared;
+		this.hypercallCounts = counters(memory, SHARED + offset.hypercalls, HYPERCALLS);
+		this.exceptionCounts = counters(memory, SHARED + offset.exceptions, TRAP_VECTORS);
+		this.totals = Object.fromEntries(
+			TOTALS.map((name) => [name, counters(memory, SHARED + offset[name], 1)]),
+		) as Record<Total, Float64Array>;
+	}
+
+	/** TraceCategory bits that are printed. */
+	get categories(): number {
+		return this.memory.u32(SHARED + shared.offset.traceCategories);
+	}
+	set categories(bits: number) {
+		this.memory.setU32(SHARED + shared.offset.traceCategories, bits);
+	}
+
+	/** Counts one more of what has no number. */
+	count(what: Total): void {
+		this.totals[what][0]!++;
+	}
 
 	/** Counts by name, what never happened left out. */
 	counters(): {
@@ -61,13 +86,17 @@ export class Trace {
 			hypercalls,
 			exceptions,
 			events: {
-				upcalls: this.eventUpcalls,
-				systemCalls: this.systemCalls,
-				multicallEntries: this.multicallEntries,
-				emulatedInstructions: this.emulatedInstructions,
-				emulatedPageTableWrites: this.emulatedPageTableWrites,
+				upcalls: this.total("eventUpcalls"),
+				systemCalls: this.total("systemCalls"),
+				multicallEntries: this.total("multicallEntries"),
+				emulatedInstructions: this.total("emulatedInstructions"),
+				emulatedPageTableWrites: this.total("emulatedPageTableWrites"),
 			},
 		};
+	}
+
+	private total(what: Total): number {
+		return this.totals[what][0] ?? 0;
 	}
 
 	/** Text of a call before it is made: its handler may change the arguments. */

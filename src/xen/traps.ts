@@ -215,7 +215,7 @@ export function deviceNotAvailable(vcpu: Vcpu): void {
 /** Calls the event callback: the guest has a pending event and does not mask it. */
 export function deliverEvents(vcpu: Vcpu): void {
 	const { trace } = vcpu.domain.hypervisor;
-	trace.eventUpcalls++;
+	trace.count("eventUpcalls");
 	if ((trace.categories & TraceCategory.events) !== 0) trace.event(vcpu);
 	bounce(vcpu, vcpu.eventCallback?.address ?? 0, true, NONE);
 }
@@ -243,10 +243,9 @@ export function clobberSyscallRegisters(vcpu: Vcpu): void {
 /** SYSCALL of a user program. RIP is behind it; RCX and R11 become what the instruction makes of them. */
 export function enterSystemCall(vcpu: Vcpu): void {
 	const { registers } = vcpu;
-	vcpu.domain.hypervisor.trace.systemCalls++;
+	vcpu.domain.hypervisor.trace.count("systemCalls");
 	clobberSyscallRegisters(vcpu);
-	const compatible = registers.longMode ? undefined : vcpu.syscall32Callback;
-	const callback = compatible ?? vcpu.syscallCallback;
+	const callback = vcpu.syscallCallback;
 	if (callback === undefined || callback.address === 0) {
 		// A kernel that takes no system calls gets #UD at the instruction.
 		registers.rip -= SYSCALL_LENGTH;
@@ -264,7 +263,7 @@ export function enterSystemCall(vcpu: Vcpu): void {
 export function enterSysenter(vcpu: Vcpu): void {
 	const { registers } = vcpu;
 	const callback = vcpu.sysenterCallback;
-	vcpu.domain.hypervisor.trace.systemCalls++;
+	vcpu.domain.hypervisor.trace.count("systemCalls");
 	registers.rip = 0;
 	registers.setSelector(Segment.cs, 3);
 	registers.set(Gpr.rsp, 0);

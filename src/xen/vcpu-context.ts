@@ -24,13 +24,13 @@ import { ENTRIES } from "./mm/pte.ts";
 import { installRoots } from "./mm/roots.ts";
 import { addressOk } from "./scratch.ts";
 import { dataSegmentBase, loadCode, loadStack } from "./segments.ts";
-import { TRAP_VECTORS, type Vcpu } from "./vcpu.ts";
+import type { Vcpu } from "./vcpu.ts";
+import { GDT_FRAMES_MAX, TRAP_VECTORS } from "./vcpu-block.ts";
 
 type Context = ReturnType<typeof vcpuGuestContext.at>;
 
 const CANONICAL_LIMIT = 2 ** 47;
 const LDT_ENTRIES_MAX = 8192;
-const GDT_FRAMES_MAX = 14;
 const PAGE_MASK = 0xfff;
 
 function isCanonical(address: number): boolean {

@@ -124,7 +124,7 @@ export function createTrapGuest(): TrapGuest {
 	vcpu.vcpuInfo = domain.sharedInfo;
 	vcpu.online = true;
 	vcpu.initialised = true;
-	vcpu.gdtFrames.push(gdt);
+	vcpu.gdtFrames[0] = gdt;
 	vcpu.gdtEntries = 512;
 	vcpu.kernelStackPointer = STACK2_TOP;
 	hypervisor.scheduler.current = vcpu;

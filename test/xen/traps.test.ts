@@ -167,7 +167,7 @@ describe("events", () => {
 		expect(registers.rip).toBe(HANDLER);
 		expect(mask()).toBe(1);
 		expect(guest.words(registers.get(Gpr.rsp), 4)[3]).toBe(0xe030);
-		expect(guest.hypervisor.trace.eventUpcalls).toBe(1);
+		expect(guest.hypervisor.trace.counters().events).toMatchObject({ upcalls: 1 });
 	});
 });
 

@@ -170,7 +170,7 @@ function multicall(vcpu: Vcpu, args: Arguments): HypercallResult {
 			const word = entry + offset.args + index * 8;
 			nested.set(index, memory.u32(word), memory.u32(word + 4));
 		}
-		trace.multicallEntries++;
+		trace.count("multicallEntries");
 		const result = hypercall === undefined ? -Errno.ENOSYS : call(vcpu, hypercall, nested);
 		// iret leaves the kernel: there is nobody to give the rest's results to.
 		if (result === REGISTERS_SET || vcpu.domain.shutdown !== undefined) return REGISTERS_SET;

@@ -35,15 +35,15 @@ export function setGdt(vcpu: Vcpu, list: readonly number[], entries: number): nu
 		return EINVAL;
 	}
 	dropGdt(frames, vcpu);
-	for (let page = 0; page < pages; page++) vcpu.gdtFrames.push(list[page]!);
+	for (let page = 0; page < pages; page++) vcpu.gdtFrames[page] = list[page]!;
 	vcpu.gdtEntries = entries;
 	return 0;
 }
 
 /** Gives up a vCPU's GDT. */
 export function dropGdt(frames: FrameTable, vcpu: Vcpu): void {
-	for (const mfn of vcpu.gdtFrames) putPageAndType(frames, mfn);
-	vcpu.gdtFrames.length = 0;
+	for (const mfn of vcpu.gdtFrames) if (mfn !== 0) putPageAndType(frames, mfn);
+	vcpu.gdtFrames.fill(0);
 	vcpu.gdtEntries = 0;
 }
 

@@ -79,7 +79,7 @@ describe("set_gdt", () => {
 		expect(setGdt([5000], 16)).toBe(-Errno.EINVAL);
 		expect(setGdt([mfn(20)], 7169)).toBe(-Errno.EINVAL);
 		expect(machine.call(guest, descriptorHypercalls, "set_gdt", 64, 16)).toBe(-Errno.EFAULT);
-		expect(guest.vcpu.gdtFrames).toEqual([mfn(20)]);
+		expect([...guest.vcpu.gdtFrames].filter((frame) => frame !== 0)).toEqual([mfn(20)]);
 		expect(audit(machine)).toEqual([]);
 	});
 });
