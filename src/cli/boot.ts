@@ -9,13 +9,14 @@ import { kernelCache } from "../guests/kernel-cache.ts";
 import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
+import { type DiskSpecification, DiskSpecificationError, parseDisk } from "../toolstack/config/disk.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
 import { parseTraceCategories, TraceCategory } from "../xen/trace.ts";
 import { ExitStatus, fileError, UsageError } from "./errors.ts";
 import { findGuest, type GuestFiles } from "./guest-files.ts";
-import { parseChoice, parseCount, parseSeconds, parseSize } from "./options.ts";
+import { parseChoice, parseCount, parseSeconds, parseSize, repeatedValues } from "./options.ts";
 import { attachPipes } from "./piped-input.ts";
 import { createProgress } from "./progress.ts";
 import { attachTerminal, followWindow, onEveryExit, terminalArguments } from "./terminal.ts";
@@ -51,6 +52,11 @@ const args: ArgsDef = {
 	append: { type: "string", description: "Words to add to the kernel's command line", valueHint: "ARGS" },
 	memory: { type: "string", description: "The guest's memory, e.g. 512M or 2G", valueHint: "SIZE", default: "512M" },
 	vcpus: { type: "string", description: "Number of virtual CPUs", valueHint: "N", default: "1" },
+	disk: {
+		type: "string",
+		description: "A disk as xl describes it, e.g. disk.qcow2,qcow2,xvda,rw; may be given several times (docs/disks.md)",
+		valueHint: "SPEC",
+	},
 	clock: {
 		type: "string",
 		description: "real, or deterministic: time is the number of executed instructions",
@@ -86,6 +92,7 @@ interface BootOptions {
 	readonly append: string;
 	readonly memory: number;
 	readonly vcpus: number;
+	readonly disks: readonly DiskSpecification[];
 	readonly clock: (typeof CLOCKS)[number];
 	readonly tier: (typeof TIERS)[number];
 	readonly stats: string | undefined;
@@ -113,7 +120,16 @@ function checkTrace(list: string | undefined): { readonly trace: number; readonl
 	return { trace, log: names.includes(LOG_TRACE) || names.includes("all") };
 }
 
-function checkOptions(values: Values): BootOptions {
+function checkDisk(specification: string): DiskSpecification {
+	try {
+		return parseDisk(specification);
+	} catch (error) {
+		if (!(error instanceof DiskSpecificationError)) throw error;
+		throw new UsageError(`--disk ${specification}: ${error.reason}`, error.remedy);
+	}
+}
+
+function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 	const text = (name: string): string | undefined => {
 		const value = values[name];
 		return typeof value === "string" ? value : undefined;
@@ -145,6 +161,7 @@ function checkOptions(values: Values): BootOptions {
 		append: text("append") ?? "",
 		memory,
 		vcpus: parseCount("vcpus", text("vcpus") ?? "1", 1, MOST_VCPUS),
+		disks: repeatedValues(rawArgs, "disk").map(checkDisk),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
 		stats: text("stats"),
@@ -209,6 +226,7 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		commandLine: line,
 		memory: options.memory,
 		vcpus: options.vcpus,
+		disks: options.disks,
 	};
 	try {
 		// What cannot be written is better known before a long run than after it.
@@ -219,13 +237,13 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 			detach();
 			if (options.reboot && typeof outcome !== "string" && outcome.reason === "reboot") {
 				process.stderr.write("paravirt: the guest asked for a restart; starting it again\n");
-				domain.destroy();
+				await domain.destroy();
 				continue;
 			}
 			if (options.stats !== undefined) {
 				await writeStatistics(options.stats, `${JSON.stringify(host.statistics(), undefined, "\t")}\n`, "w");
 			}
-			domain.destroy();
+			await domain.destroy();
 			return report(outcome, options, host.log);
 		}
 	} finally {
@@ -279,8 +297,8 @@ function withUpdateRemedy(error: unknown, kernel: string): unknown {
 export const bootCommand: CommandDef = {
 	meta: { name: "boot", description: "Boot a Linux kernel as a Xen PV guest on this terminal" },
 	args,
-	async run({ args: values }) {
-		const options = checkOptions(values);
+	async run({ args: values, rawArgs }) {
+		const options = checkOptions(values, rawArgs);
 		const progress = await createProgress();
 		let files: GuestFiles;
 		try {

@@ -90,6 +90,14 @@ export function checkArguments(args: readonly string[], definition: ArgsDef): st
 	return files.length === 0 ? checked : [...checked, "--", ...files];
 }
 
+/** All values of an option that may be given more than once (citty keeps the last), from checked arguments. */
+export function repeatedValues(args: readonly string[], option: string): string[] {
+	const end = args.indexOf("--");
+	const prefix = `--${option}=`;
+	const given = end < 0 ? args : args.slice(0, end);
+	return given.filter((argument) => argument.startsWith(prefix)).map((argument) => argument.slice(prefix.length));
+}
+
 function unknownOption(argument: string, names: readonly string[]): UsageError {
 	const given = argument.replace(/=.*/s, "");
 	const nearest = nearestName(given.replace(/^-+/, ""), names);

@@ -2,9 +2,12 @@
  * The library: a machine on which domains are created, watched and ended. It puts the layers together - processor, hypervisor,
  * domain builder, console - and knows the platform only as an interface.
  */
+
+import type { DetachOptions } from "../backends/xenbus/attach.ts";
 import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { StoreClient } from "../store/client.ts";
+import { closeDisks, type DiskInformation, type DiskRequest } from "../toolstack/disks.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
@@ -39,6 +42,8 @@ export interface DomainOptions {
 	/** Bytes; rounded down to whole frames. */
 	readonly memory: number;
 	readonly vcpus?: number;
+	/** Disks that it has from the beginning: xl's specifications ("disk.qcow2,qcow2,xvda,rw"), or objects. */
+	readonly disks?: readonly (DiskRequest | string)[];
 }
 
 /** Why a domain ended: Xen's shutdown reasons, or {@link GuestDomain.destroy}. */
@@ -91,14 +96,17 @@ export class GuestDomain {
 	readonly store: StoreClient;
 	/** Resolved when it has shut down; never rejected. */
 	readonly ended: Promise<DomainEnd>;
+	private readonly domain: Domain;
 	private end!: (end: DomainEnd) => void;
 
 	/** Made by {@link Host.createDomain}. */
 	constructor(
-		private readonly domain: Domain,
+		private readonly machine: Machine,
 		private readonly built: BuiltGuest,
 		events: ConsoleEvents,
 	) {
+		const { domain } = built;
+		this.domain = domain;
 		this.console = {
 			write: (data) => built.write(typeof data === "string" ? new TextEncoder().encode(data) : data),
 			get pendingInput(): number {
@@ -127,10 +135,46 @@ export class GuestDomain {
 		return this.domain.name;
 	}
 
-	/** Ends it at once, as pulling the plug does, and gives its memory back. Nothing happens where it has ended. */
-	destroy(): void {
+	/**
+	 * Gives it a disk while it runs.
+	 * @throws DiskSpecificationError, BlockError
+	 */
+	async attachDisk(disk: DiskRequest | string): Promise<DiskInformation> {
+		return this.machine.disks.attach(this.id, await this.machine.disks.open(disk));
+	}
+
+	/**
+	 * Takes a disk away; resolved when its image is closed.
+	 * @param disk its name ("xvda") or number
+	 * @returns "forced" where the guest did not let go of it in time
+	 * @throws DiskSpecificationError where it has no such disk
+	 */
+	detachDisk(disk: string | number, options?: DetachOptions): Promise<"closed" | "forced"> {
+		return this.machine.disks.detach(this.id, disk, options);
+	}
+
+	/**
+	 * Gives a disk another size in bytes and tells the guest; without a size, tells it the size that the image has now.
+	 * @throws DiskSpecificationError, BlockError
+	 */
+	resizeDisk(disk: string | number, size?: number): Promise<void> {
+		return this.machine.disks.resize(this.id, disk, size);
+	}
+
+	/** Its disks, as `xl block-list` shows them. */
+	disks(): readonly DiskInformation[] {
+		return this.machine.disks.list(this.id);
+	}
+
+	/**
+	 * Ends it at once, as pulling the plug does, and gives its memory back. Nothing happens where it has ended.
+	 * @returns resolved when what its devices used (images of disks) is closed, so that another domain can have it
+	 */
+	destroy(): Promise<void> {
 		this.finish({ reason: "destroyed", crashReason: undefined, crash: undefined });
+		const closed = this.machine.backends.domainClosed(this.id);
 		this.built.destroy();
+		return closed;
 	}
 
 	private finish(end: DomainEnd): void {
@@ -179,14 +223,15 @@ export class Host {
 	/**
 	 * Builds a domain and lets it run.
 	 * @param prepare called before its first instruction, for listeners that must miss nothing.
-	 * @throws ImageError where the kernel or the ramdisk cannot be booted.
+	 * @throws ImageError where the kernel or the ramdisk cannot be booted; DiskSpecificationError and BlockError for a disk.
 	 */
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
 		const [kernel, ramdisk] = await Promise.all([this.load(options.kernel), this.load(options.ramdisk)]);
 		const events = new ConsoleEvents();
 		const kernelName = options.kernelName ?? (typeof options.kernel === "string" ? options.kernel : "kernel");
 		const image = await openCachedKernel(kernel as Uint8Array, kernelName, this.options.kernelCache);
-		const built = buildGuest(this.machine, image, {
+		const disks = await this.machine.disks.openAll(options.disks ?? []);
+		const request = {
 			name: options.name ?? "guest",
 			kernel: kernel as Uint8Array,
 			kernelName,
@@ -197,8 +242,21 @@ export class Host {
 			vcpus: options.vcpus ?? 1,
 			onOutput: events.output.emit,
 			onInputTaken: events.inputTaken.emit,
-		});
-		const guest = new GuestDomain(built.domain, built, events);
+		};
+		let built: BuiltGuest;
+		try {
+			built = buildGuest(this.machine, image, request);
+		} catch (error) {
+			await closeDisks(disks);
+			throw error;
+		}
+		try {
+			this.machine.disks.attachAll(built.domain.id, disks);
+		} catch (error) {
+			built.destroy();
+			throw error;
+		}
+		const guest = new GuestDomain(this.machine, built, events);
 		prepare?.(guest);
 		this.start();
 		return guest;

@@ -13,6 +13,7 @@ import { removeDomainNodes, writeDomainNodes, writeInitialNodes } from "../store
 import { connectGuest } from "../store/guest-link.ts";
 import { homePath } from "../store/path.ts";
 import { StoreServer } from "../store/server.ts";
+import { Disks } from "../toolstack/disks.ts";
 import { RESERVED_CONSOLE, RESERVED_XENSTORE } from "../xen/abi/grant-table.ts";
 import {
 	type BuiltDomain,
@@ -43,6 +44,8 @@ export interface Machine {
 	readonly store: StoreClient;
 	/** The back ends of devices. */
 	readonly backends: BackendBus;
+	/** Disks of guests. */
+	readonly disks: Disks;
 }
 
 export interface GuestRequest {
@@ -113,7 +116,9 @@ export function createMachine(
 	});
 	const store = new StoreClient(storeServer);
 	writeInitialNodes(store);
-	return { hypervisor, service, storeServer, store, backends: new BackendBus(store, service) };
+	const backends = new BackendBus(store, service);
+	const disks = new Disks(store, backends, platform.blockFiles(clock === "deterministic"));
+	return { hypervisor, service, storeServer, store, backends, disks };
 }
 
 /**

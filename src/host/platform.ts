@@ -1,6 +1,8 @@
 /**
  * What differs between Node.js and a browser, as far as a machine needs it. One implementation a platform: node/platform.ts.
  */
+import type { BlockFiles } from "../backends/block/image.ts";
+
 export interface Platform {
 	/** Monotonic time in milliseconds, with fractions. */
 	milliseconds(): number;
@@ -10,4 +12,9 @@ export interface Platform {
 	residentBytes(): number | undefined;
 	/** The contents of a file. A browser takes the name for a URL. */
 	readFile(name: string): Promise<Uint8Array>;
+	/**
+	 * Files that disks are stored in.
+	 * @param synchronous whether every operation must end at once, so that a run can be repeated
+	 */
+	blockFiles(synchronous: boolean): BlockFiles;
 }

@@ -1,6 +1,7 @@
 /** Node.js as the platform of a machine. */
 import { readFile } from "node:fs/promises";
 import type { Platform } from "../platform.ts";
+import { nodeBlockFiles } from "./block-files.ts";
 
 export const nodePlatform: Platform = {
 	milliseconds: () => performance.now(),
@@ -10,4 +11,5 @@ export const nodePlatform: Platform = {
 	},
 	residentBytes: () => process.memoryUsage.rss(),
 	readFile: (name) => readFile(name),
+	blockFiles: (synchronous) => nodeBlockFiles({ synchronous }),
 };
