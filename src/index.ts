@@ -8,4 +8,5 @@ export type { StoreClient } from "./store/client.ts";
 export { StoreError, type XsError } from "./store/errors.ts";
 export { ImageError, type ImageErrorCode } from "./xen/boot/errors.ts";
 export { type CrashReport, formatCrashReport } from "./xen/crash.ts";
+export type { LogKind, LogLevel } from "./xen/log.ts";
 export { parseTraceCategories, TraceCategory } from "./xen/trace.ts";

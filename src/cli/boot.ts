@@ -15,6 +15,16 @@ import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
 import { parseTraceCategories, TraceCategory } from "../xen/trace.ts";
 import { ExitStatus, fileError, UsageError } from "./errors.ts";
+import {
+	checkGrubOptions,
+	type GrubGuest,
+	type GrubOptions,
+	grubGuest,
+	isShown,
+	memoryOf,
+	openConfiguration,
+	vcpusOf,
+} from "./grub.ts";
 import { findGuest, type GuestFiles } from "./guest-files.ts";
 import { parseChoice, parseCount, parseSeconds, parseSize, repeatedValues } from "./options.ts";
 import { attachPipes } from "./piped-input.ts";
@@ -24,6 +34,7 @@ import { attachTerminal, followWindow, onEveryExit, terminalArguments } from "./
 const MIB = 2 ** 20;
 /** MAX_VIRT_CPUS of a PV guest with 2-level event channels' vcpu_info in shared_info is 32; Linux registers more itself. */
 const MOST_VCPUS = 64;
+const USUAL_MEMORY = 512 * MIB;
 const LEAST_MEMORY = 16 * MIB;
 const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 const CLOCKS = ["real", "deterministic"] as const;
@@ -50,8 +61,24 @@ const args: ArgsDef = {
 		valueHint: "FILE",
 	},
 	append: { type: "string", description: "Words to add to the kernel's command line", valueHint: "ARGS" },
-	memory: { type: "string", description: "The guest's memory, e.g. 512M or 2G", valueHint: "SIZE", default: "512M" },
-	vcpus: { type: "string", description: "Number of virtual CPUs", valueHint: "N", default: "1" },
+	grub: {
+		type: "string",
+		description: "Boot what an entry of a grub.cfg, grub.conf or menu.lst describes",
+		valueHint: "FILE",
+	},
+	entry: {
+		type: "string",
+		description: "That entry: its number, 1>2, or its title (default: the configuration's)",
+		valueHint: "N",
+	},
+	root: {
+		type: "string",
+		description: "Folder in which that configuration's paths begin (default: the one that its /boot is in)",
+		valueHint: "DIR",
+	},
+	list: { type: "boolean", description: "Print that configuration's entries, and boot nothing" },
+	memory: { type: "string", description: "The guest's memory, e.g. 2G (default: 512M)", valueHint: "SIZE" },
+	vcpus: { type: "string", description: "Number of virtual CPUs (default: 1)", valueHint: "N" },
 	disk: {
 		type: "string",
 		description: "A disk as xl describes it, e.g. disk.qcow2,qcow2,xvda,rw; may be given several times (docs/disks.md)",
@@ -86,12 +113,13 @@ const args: ArgsDef = {
 };
 
 /** The values of the options, checked. */
-interface BootOptions {
+interface BootOptions extends GrubOptions {
 	readonly kernel: string | undefined;
 	readonly ramdisk: string | undefined;
 	readonly append: string;
-	readonly memory: number;
-	readonly vcpus: number;
+	/** Bytes; undefined where it is not given. */
+	readonly memory: number | undefined;
+	readonly vcpus: number | undefined;
 	readonly disks: readonly DiskSpecification[];
 	readonly clock: (typeof CLOCKS)[number];
 	readonly tier: (typeof TIERS)[number];
@@ -120,6 +148,13 @@ function checkTrace(list: string | undefined): { readonly trace: number; readonl
 	return { trace, log: names.includes(LOG_TRACE) || names.includes("all") };
 }
 
+/** @param what the option with its value */
+function checkMemory(memory: number, what: string): void {
+	if (memory < LEAST_MEMORY) throw new UsageError(`${what} is too little for Linux`, "Give 128M or more.");
+	if (memory <= MOST_MEMORY) return;
+	throw new UsageError(`${what} is more than a machine can have`, `Give at most ${Math.floor(MOST_MEMORY / MIB)}M.`);
+}
+
 function checkDisk(specification: string): DiskSpecification {
 	try {
 		return parseDisk(specification);
@@ -135,22 +170,23 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 		return typeof value === "string" ? value : undefined;
 	};
 	const trace = checkTrace(text("trace"));
-	const memory = parseSize("memory", text("memory") ?? "512M");
-	if (memory < LEAST_MEMORY) {
-		throw new UsageError(`--memory: ${text("memory")} is too little for Linux`, "Give 128M or more.");
-	}
-	if (memory > MOST_MEMORY) {
-		const most = `${Math.floor(MOST_MEMORY / MIB)}M`;
-		throw new UsageError(`--memory: ${text("memory")} is more than a machine can have`, `Give at most ${most}.`);
-	}
+	const given = { memory: text("memory"), vcpus: text("vcpus") };
+	const memory = given.memory === undefined ? undefined : parseSize("memory", given.memory);
+	if (memory !== undefined) checkMemory(memory, `--memory: ${given.memory}`);
 	const timeout = text("timeout");
 	const suite = text("suite");
 	const kernel = text("kernel");
 	// citty takes --no-reboot for the negation of an option --reboot.
-	const { update: updateValue, reboot: rebootValue } = values;
+	const { update: updateValue, reboot: rebootValue, list } = values;
 	const update = updateValue === true;
 	if (suite !== undefined && !/^[a-z][a-z0-9-]*$/.test(suite)) {
 		throw new UsageError(`--suite: "${suite}" is no name of a Debian suite`, "Give a name such as trixie or sid.");
+	}
+	const grub = { grub: text("grub"), entry: text("entry"), root: text("root"), list: list === true };
+	checkGrubOptions(grub);
+	if (grub.grub !== undefined && (kernel ?? text("ramdisk") ?? suite ?? (update || undefined)) !== undefined) {
+		const remedy = "Leave KERNEL, --ramdisk, --suite and --update out; --append adds to its command line.";
+		throw new UsageError("--grub says which kernel and ramdisk are booted", remedy);
 	}
 	if (kernel !== undefined && (suite !== undefined || update)) {
 		throw new UsageError("--suite and --update are about Debian's kernel", "Leave KERNEL out, or them.");
@@ -160,7 +196,8 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 		ramdisk: text("ramdisk"),
 		append: text("append") ?? "",
 		memory,
-		vcpus: parseCount("vcpus", text("vcpus") ?? "1", 1, MOST_VCPUS),
+		vcpus: given.vcpus === undefined ? undefined : parseCount("vcpus", given.vcpus, 1, MOST_VCPUS),
+		...grub,
 		disks: repeatedValues(rawArgs, "disk").map(checkDisk),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
@@ -174,8 +211,9 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 }
 
 /** The kernel's command line: ours first, so that --append can say otherwise. */
-function commandLine(options: BootOptions, files: GuestFiles, interactive: boolean): string {
+function commandLine(options: BootOptions, files: GuestFiles, entry: string | undefined, interactive: boolean): string {
 	const words = ["console=hvc0"];
+	if (entry !== undefined) words.push(entry);
 	if (files.ownRamdisk && interactive) words.push(...terminalArguments(process.stdout, process.env));
 	if (files.ownRamdisk && !interactive) words.push("paravirt.input=pipe");
 	if (options.append !== "") words.push(options.append);
@@ -185,17 +223,26 @@ function commandLine(options: BootOptions, files: GuestFiles, interactive: boole
 /** How a run ended: the guest by itself, or we ended it. */
 type Outcome = DomainEnd | "left" | "timeout";
 
-async function runGuest(options: BootOptions, files: GuestFiles): Promise<number> {
+async function runGuest(
+	options: BootOptions,
+	{ files, commandLine: entry, xen }: Partial<GrubGuest> & { readonly files: GuestFiles },
+): Promise<number> {
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
+	const memory = memoryOf(options.memory, USUAL_MEMORY, xen);
+	checkMemory(memory, `dom0_mem: ${Math.floor(memory / MIB)} MiB`);
+	const vcpus = vcpusOf(options.vcpus, 1, xen);
+	if (vcpus > MOST_VCPUS) throw new UsageError(`dom0_max_vcpus: ${vcpus} is too many`, "Give fewer with --vcpus.");
 	const host = new Host({
-		memory: options.memory + machineOverhead(options.memory),
+		memory: memory + machineOverhead(memory),
 		clock: options.clock,
 		processor: { tier: options.tier },
 		kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});
-	if (options.log) host.onLog((line) => process.stderr.write(`(XEN) ${line}\n`));
-	const line = commandLine(options, files, interactive);
+	host.onLog((line, kind) => {
+		if (options.log || isShown(kind, xen)) process.stderr.write(`(XEN) ${line}\n`);
+	});
+	const line = commandLine(options, files, entry, interactive);
 	const handshake = files.ownRamdisk && line.includes("paravirt.input=pipe") && !/\brdinit=/.test(line);
 	let leave: (outcome: "left" | "timeout") => void = () => {};
 	const left = new Promise<Outcome>((resolve) => {
@@ -221,11 +268,11 @@ async function runGuest(options: BootOptions, files: GuestFiles): Promise<number
 		name: "guest",
 		kernel: files.kernel,
 		kernelName: files.kernelName,
-		ramdisk: files.ramdisk,
+		...(files.ramdisk === undefined ? {} : { ramdisk: files.ramdisk }),
 		ramdiskName: files.ramdiskName,
 		commandLine: line,
-		memory: options.memory,
-		vcpus: options.vcpus,
+		memory,
+		vcpus,
 		disks: options.disks,
 	};
 	try {
@@ -299,6 +346,17 @@ export const bootCommand: CommandDef = {
 	args,
 	async run({ args: values, rawArgs }) {
 		const options = checkOptions(values, rawArgs);
+		const { grub } = options;
+		if (grub !== undefined) {
+			const configuration = await openConfiguration({ ...options, grub });
+			if (options.list) {
+				process.stdout.write(configuration.list());
+				return;
+			}
+			const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
+			process.exitCode = await runGuest(options, await grubGuest(configuration, options.entry, notice));
+			return;
+		}
 		const progress = await createProgress();
 		let files: GuestFiles;
 		try {
@@ -308,7 +366,7 @@ export const bootCommand: CommandDef = {
 			progress.stop();
 		}
 		try {
-			process.exitCode = await runGuest(options, files);
+			process.exitCode = await runGuest(options, { files });
 		} catch (error) {
 			throw options.kernel === undefined ? withUpdateRemedy(error, files.kernelName) : error;
 		}

@@ -10,7 +10,8 @@ export interface GuestFiles {
 	readonly kernel: Uint8Array;
 	/** For messages. */
 	readonly kernelName: string;
-	readonly ramdisk: Uint8Array;
+	/** Undefined: the kernel gets none. */
+	readonly ramdisk: Uint8Array | undefined;
 	readonly ramdiskName: string;
 	/** The ramdisk is ours, so /init understands what we write on the kernel's command line. */
 	readonly ownRamdisk: boolean;
@@ -37,7 +38,7 @@ export async function findGuest(
 	ramdiskFile: string | undefined,
 	options: FetchOptions,
 	releaseOf: (kernel: Uint8Array, name: string) => string | undefined,
-): Promise<GuestFiles> {
+): Promise<GuestFiles & { readonly ramdisk: Uint8Array }> {
 	const ramdisk = ramdiskFile === undefined ? undefined : await readInput(ramdiskFile);
 	const debian = kernelFile === undefined ? await debianGuest(options) : undefined;
 	const kernelName = debian?.kernel ?? (kernelFile as string);

@@ -11,6 +11,7 @@ import { closeDisks, type DiskInformation, type DiskRequest } from "../toolstack
 import type { CrashReport } from "../xen/crash.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
+import type { LogKind } from "../xen/log.ts";
 import { type KernelCache, openCachedKernel } from "./kernel-cache.ts";
 import { type BuiltGuest, buildGuest, createMachine, type Machine } from "./machine.ts";
 import type { Platform } from "./platform.ts";
@@ -298,8 +299,8 @@ export class Host {
 		return this.hypervisor.log.read();
 	}
 
-	/** Calls `listener` with each line of the hypervisor's log from now on. */
-	onLog(listener: (line: string) => void): void {
+	/** Calls `listener` with each line of the hypervisor's log from now on, and what kind of a line it is. */
+	onLog(listener: (line: string, kind: LogKind) => void): void {
 		this.hypervisor.log.listener = listener;
 	}
 

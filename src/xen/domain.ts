@@ -99,7 +99,7 @@ export class Domain {
 	crash(reason: string): void {
 		if (this.shutdown !== undefined) return;
 		this.crashReason = reason;
-		this.hypervisor.log.write(`d${this.id} crashed: ${reason}`);
+		this.hypervisor.log.write(`d${this.id} crashed: ${reason}`, { level: "error", guest: true });
 		this.crashReport = this.hypervisor.reportCrash(this, reason);
 		this.shutDown(ShutdownReason.crash);
 	}

@@ -74,7 +74,7 @@ export class FifoDelivery implements EventDelivery {
 		const word = this.word(port);
 		if (word !== 0 && (this.channels.domain.hypervisor.memory.u32(word) & EventWord.linked) !== 0) {
 			const { domain } = this.channels;
-			domain.hypervisor.log.write(`d${domain.id} port ${port} already on a queue`);
+			domain.hypervisor.log.write(`d${domain.id} port ${port} already on a queue`, { level: "warning", guest: true });
 		}
 	}
 

@@ -23,6 +23,8 @@ export interface FrameHost {
 
 /** Work of one hypercall before it is preempted, in entries of L1 tables looked at: about a millisecond. */
 const WORK_SLICE = 1 << 17;
+/** What kind of a line in the log a guest's mistake is. */
+const COMPLAINT = { level: "warning", guest: true } as const;
 /** Lines that one domain's mistakes may add to the log. */
 const COMPLAINT_LIMIT = 200;
 /** More frames than this, and a flush forgets everything. */
@@ -269,8 +271,8 @@ export class FrameTable {
 		const count = this.complaints[domainId] ?? COMPLAINT_LIMIT;
 		if (count >= COMPLAINT_LIMIT) return;
 		this.complaints[domainId] = count + 1;
-		this.host.log.write(`d${domainId} ${text}`);
-		if (count + 1 === COMPLAINT_LIMIT) this.host.log.write(`d${domainId} further messages suppressed`);
+		this.host.log.write(`d${domainId} ${text}`, COMPLAINT);
+		if (count + 1 === COMPLAINT_LIMIT) this.host.log.write(`d${domainId} further messages suppressed`, COMPLAINT);
 	}
 
 	/** Takes all references from a frame whose only one is its owner's, so that it can get another owner. False where it has more. */

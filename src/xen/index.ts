@@ -15,6 +15,7 @@ export type { ArgumentDescription, Arguments, Hypercall, HypercallResult } from 
 export { hypercallTable } from "./hypercalls/index.ts";
 export { initialVcpuInfo } from "./hypercalls/vcpu.ts";
 export { createHypervisor, type Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
+export type { LogKind, LogLevel } from "./log.ts";
 export { relinquishDomain } from "./mm/relinquish.ts";
 export { adoptInitialTables } from "./mm/roots.ts";
 export type { Scheduler, SchedulerOptions, SchedulerStatistics } from "./scheduler.ts";

@@ -150,7 +150,10 @@ export class Watchdogs implements TimerOwner {
 	}
 
 	timerExpired(): void {
-		this.domain.hypervisor.log.write(`Watchdog timer fired for domain ${this.domain.id}`);
+		this.domain.hypervisor.log.write(`Watchdog timer fired for domain ${this.domain.id}`, {
+			level: "error",
+			guest: true,
+		});
 		this.domain.shutDown(ShutdownReason.watchdog);
 	}
 

@@ -29,7 +29,7 @@ function write(vcpu: Vcpu, count: number, address: number): number {
 		for (let index = 0; index < length; index++) {
 			const byte = hypervisor.memory.u8(SCRATCH + index);
 			if (byte === 0x0a || domain.consoleLine.length >= LINE_LIMIT) {
-				hypervisor.log.write(`(d${domain.id}) ${domain.consoleLine}`);
+				hypervisor.log.write(`(d${domain.id}) ${domain.consoleLine}`, { level: "debug", guest: true });
 				domain.consoleLine = "";
 			}
 			if (isPrintable(byte)) domain.consoleLine += String.fromCharCode(byte);
