@@ -6,6 +6,20 @@ export type { StoreSocket } from "./host/node/store-socket.ts";
 export type { Statistics } from "./host/statistics.ts";
 export type { StoreClient } from "./store/client.ts";
 export { StoreError, type XsError } from "./store/errors.ts";
+export type { RequestOptions } from "./toolstack/control.ts";
+export type { CoreWriter } from "./toolstack/core-dump.ts";
+export type { Domains } from "./toolstack/domains.ts";
+export { ToolstackError, type ToolstackErrorCode } from "./toolstack/errors.ts";
+export type { Trigger } from "./toolstack/guest-domain.ts";
+export type { DomainInfo, HostInfo, ShutdownName, VcpuInfo } from "./toolstack/info.ts";
+export {
+	EndAction,
+	type EndActions,
+	LIBRARY_END_ACTIONS,
+	parseEndAction,
+	type SchedulingParameters,
+	XL_END_ACTIONS,
+} from "./toolstack/options.ts";
 export { ImageError, type ImageErrorCode } from "./xen/boot/errors.ts";
 export { type CrashReport, formatCrashReport } from "./xen/crash.ts";
 export type { LogKind, LogLevel } from "./xen/log.ts";

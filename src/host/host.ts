@@ -1,21 +1,34 @@
 /**
- * The library: a machine on which domains are created, watched and ended. It puts the layers together - processor, hypervisor,
- * domain builder, console - and knows the platform only as an interface.
+ * The library: a machine on which domains are created, watched, managed and ended. It puts the layers together and knows the platform
+ * only as an interface; what is done to domains is in toolstack/.
  */
-
-import type { DetachOptions } from "../backends/xenbus/attach.ts";
 import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { StoreClient } from "../store/client.ts";
-import { closeDisks, type DiskInformation, type DiskRequest } from "../toolstack/disks.ts";
-import type { CrashReport } from "../xen/crash.ts";
-import { type Domain, ShutdownReason } from "../xen/domain.ts";
+import { type BuiltGuest, buildGuest } from "../toolstack/create.ts";
+import { closeDisks, type DiskRequest } from "../toolstack/disks.ts";
+import { Domains } from "../toolstack/domains.ts";
+import { followUp } from "../toolstack/endings.ts";
+import { ToolstackError } from "../toolstack/errors.ts";
+import { ConsoleEvents, type DomainHost, GuestDomain } from "../toolstack/guest-domain.ts";
+import { type DomainInfo, domainInfo, type HostInfo, hostInfo } from "../toolstack/info.ts";
+import type { Machine } from "../toolstack/machine.ts";
+import { checkName } from "../toolstack/names.ts";
+import { type EndActions, LIBRARY_END_ACTIONS, type SchedulingParameters } from "../toolstack/options.ts";
+import { checkScheduling } from "../toolstack/scheduling.ts";
+import { parseUuid } from "../toolstack/uuid.ts";
+import { DEFAULT_WEIGHT } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { LogKind } from "../xen/log.ts";
 import { type KernelCache, openCachedKernel } from "./kernel-cache.ts";
-import { type BuiltGuest, buildGuest, createMachine, type Machine } from "./machine.ts";
+import { createMachine } from "./machine.ts";
 import type { Platform } from "./platform.ts";
 import { executionStatistics, type Statistics } from "./statistics.ts";
+
+export type { ConsoleEvents, DomainEnd, EndReason, GuestConsole } from "../toolstack/guest-domain.ts";
+export { GuestDomain } from "../toolstack/guest-domain.ts";
+
+const RESTART_INTERVAL = 1000;
 
 export interface HostOptions {
 	/** Bytes of machine memory, for all domains together. Only what guests touch is taken from the host. */
@@ -26,12 +39,22 @@ export interface HostOptions {
 	readonly processor?: EngineOptions;
 	/** Where unpacked kernels are kept from one start to the next; by default nowhere. */
 	readonly kernelCache?: KernelCache;
+	/** Where the end actions coredump-destroy and coredump-restart write, a file NAME.core for each domain. */
+	readonly coreDirectory?: string;
+	/**
+	 * Milliseconds that a domain must have existed before it is started again by itself, so that one that fails at once does not keep
+	 * the host busy; 1000 by default.
+	 */
+	readonly restartInterval?: number;
 	/** What to trace: bits of TraceCategory. */
 	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
 }
 
-export interface DomainOptions {
+export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingParameters> {
+	/** Its own among the domains of the host; "guest", "guest-2", ... where not given. */
 	readonly name?: string;
+	/** A new one where not given. */
+	readonly uuid?: string;
 	/** A bzImage or an ELF file: its bytes, or where the platform finds it. */
 	readonly kernel: Uint8Array | string;
 	readonly ramdisk?: Uint8Array | string;
@@ -42,157 +65,35 @@ export interface DomainOptions {
 	readonly commandLine?: string;
 	/** Bytes; rounded down to whole frames. */
 	readonly memory: number;
+	/** Bytes up to which its balloon can make it grow later (maxmem); `memory` where not given. */
+	readonly maximumMemory?: number;
+	/** vCPUs that are online at first; 1 where not given. */
 	readonly vcpus?: number;
+	/** vCPUs that can be online later (maxvcpus); `vcpus` where not given. */
+	readonly maximumVcpus?: number;
+	/** It waits for {@link GuestDomain.unpause} before its first instruction. */
+	readonly paused?: boolean;
 	/** Disks that it has from the beginning: xl's specifications ("disk.qcow2,qcow2,xvda,rw"), or objects. */
 	readonly disks?: readonly (DiskRequest | string)[];
-}
-
-/** Why a domain ended: Xen's shutdown reasons, or {@link GuestDomain.destroy}. */
-export type EndReason = keyof typeof ShutdownReason | "destroyed";
-
-export interface DomainEnd {
-	readonly reason: EndReason;
-	/** Why the hypervisor ended it, where it did. */
-	readonly crashReason: string | undefined;
-	/** What it looked like when it crashed. */
-	readonly crash: CrashReport | undefined;
-}
-
-/** The guest's console, hvc0. */
-export interface GuestConsole {
-	/** Types on it. Text is sent as UTF-8. */
-	write(data: Uint8Array | string): void;
-	/** Bytes of input that the guest had no room for yet. */
-	readonly pendingInput: number;
-	/** Calls `listener` each time that all input has been handed to the guest. Returns what stops that. */
-	onInputTaken(listener: () => void): () => void;
-	/** Calls `listener` with each piece of output from now on. Returns what stops that. */
-	onOutput(listener: (data: Uint8Array) => void): () => void;
-}
-
-/** Who wants to hear of something. */
-class Listeners<T> {
-	private readonly all = new Set<(value: T) => void>();
-
-	add(listener: (value: T) => void): () => void {
-		this.all.add(listener);
-		return () => this.all.delete(listener);
-	}
-
-	readonly emit = (value: T): void => {
-		for (const listener of this.all) listener(value);
-	};
-}
-
-/** What a console tells. */
-class ConsoleEvents {
-	readonly output = new Listeners<Uint8Array>();
-	readonly inputTaken = new Listeners<void>();
-}
-
-/** A domain that runs, or has run. */
-export class GuestDomain {
-	readonly console: GuestConsole;
-	/** Its part of xenstore, with the rights of domain 0; relative paths are below /local/domain/ID. */
-	readonly store: StoreClient;
-	/** Resolved when it has shut down; never rejected. */
-	readonly ended: Promise<DomainEnd>;
-	private readonly domain: Domain;
-	private end!: (end: DomainEnd) => void;
-
-	/** Made by {@link Host.createDomain}. */
-	constructor(
-		private readonly machine: Machine,
-		private readonly built: BuiltGuest,
-		events: ConsoleEvents,
-	) {
-		const { domain } = built;
-		this.domain = domain;
-		this.console = {
-			write: (data) => built.write(typeof data === "string" ? new TextEncoder().encode(data) : data),
-			get pendingInput(): number {
-				return built.pendingInput();
-			},
-			onInputTaken: (listener) => events.inputTaken.add(listener),
-			onOutput: (listener) => events.output.add(listener),
-		};
-		this.store = built.store;
-		this.ended = new Promise((resolve) => {
-			this.end = resolve;
-		});
-		domain.onShutdown = (reason) => {
-			const names = Object.keys(ShutdownReason) as (keyof typeof ShutdownReason)[];
-			const name = names.find((candidate) => ShutdownReason[candidate] === reason) ?? "crash";
-			built.handleShutdown();
-			this.finish({ reason: name, crashReason: domain.crashReason, crash: domain.crashReport });
-		};
-	}
-
-	get id(): number {
-		return this.domain.id;
-	}
-
-	get name(): string {
-		return this.domain.name;
-	}
-
-	/**
-	 * Gives it a disk while it runs.
-	 * @throws DiskSpecificationError, BlockError
-	 */
-	async attachDisk(disk: DiskRequest | string): Promise<DiskInformation> {
-		return this.machine.disks.attach(this.id, await this.machine.disks.open(disk));
-	}
-
-	/**
-	 * Takes a disk away; resolved when its image is closed.
-	 * @param disk its name ("xvda") or number
-	 * @returns "forced" where the guest did not let go of it in time
-	 * @throws DiskSpecificationError where it has no such disk
-	 */
-	detachDisk(disk: string | number, options?: DetachOptions): Promise<"closed" | "forced"> {
-		return this.machine.disks.detach(this.id, disk, options);
-	}
-
-	/**
-	 * Gives a disk another size in bytes and tells the guest; without a size, tells it the size that the image has now.
-	 * @throws DiskSpecificationError, BlockError
-	 */
-	resizeDisk(disk: string | number, size?: number): Promise<void> {
-		return this.machine.disks.resize(this.id, disk, size);
-	}
-
-	/** Its disks, as `xl block-list` shows them. */
-	disks(): readonly DiskInformation[] {
-		return this.machine.disks.list(this.id);
-	}
-
-	/**
-	 * Ends it at once, as pulling the plug does, and gives its memory back. Nothing happens where it has ended.
-	 * @returns resolved when what its devices used (images of disks) is closed, so that another domain can have it
-	 */
-	destroy(): Promise<void> {
-		this.finish({ reason: "destroyed", crashReason: undefined, crash: undefined });
-		const closed = this.machine.backends.domainClosed(this.id);
-		this.built.destroy();
-		return closed;
-	}
-
-	private finish(end: DomainEnd): void {
-		// What the guest wrote last is still in its console's ring.
-		this.built.flush();
-		this.end(end);
-	}
+	/** Frames of its grant table and of its mappings of others' grants, and the highest event channel, at the most. */
+	readonly maximumGrantFrames?: number;
+	readonly maximumMaptrackFrames?: number;
+	readonly maximumEventChannels?: number;
 }
 
 export class Host {
 	protected readonly machine: Machine;
 	private readonly started: number;
 	private readonly cpuAtStart: number | undefined;
+	private stopped = false;
 	private loop: Promise<void> | undefined;
 	private failure: ((error: unknown) => void) | undefined;
 	/** Rejected where the machine itself fails: a bug in paravirt, never something that a guest did. */
 	readonly failed: Promise<never>;
+
+	/** Those that there are, with those that have shut down and are not destroyed. */
+	readonly domains = new Domains();
+	private readonly domainHost: DomainHost;
 
 	private get hypervisor(): Hypervisor {
 		return this.machine.hypervisor;
@@ -215,6 +116,12 @@ export class Host {
 			this.hypervisor.trace.categories = options.trace.categories;
 			this.hypervisor.trace.sink = options.trace.sink;
 		}
+		this.domainHost = {
+			machine: this.machine,
+			checkNameFree: (name, except) => this.domains.checkNameFree(name, except),
+			unusedName: (base) => this.domains.unusedName(base),
+			forget: (domain) => this.domains.delete(domain),
+		};
 		this.failed = new Promise((_, reject) => {
 			this.failure = reject;
 		});
@@ -223,30 +130,70 @@ export class Host {
 
 	/**
 	 * Builds a domain and lets it run.
-	 * @param prepare called before its first instruction, for listeners that must miss nothing.
-	 * @throws ImageError where the kernel or the ramdisk cannot be booted; DiskSpecificationError and BlockError for a disk.
+	 * @param prepare called before its first instruction, for listeners that must miss nothing; and again with each domain that is started
+	 * in its place when it ends (the actions `restart`, `rename-restart`, `coredump-restart`).
+	 * @throws ImageError where the kernel or the ramdisk cannot be booted; ToolstackError where an option cannot be;
+	 * DiskSpecificationError and BlockError for a disk.
 	 */
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
+		const name = options.name ?? this.domains.unusedName("guest");
+		// A restart looks for the same name again, also where it was given by the host.
+		const again = { ...options, name };
+		const uuid = this.checkOptions(again);
+		const release = this.domains.reserve(name);
+		try {
+			return await this.build(again, uuid, prepare);
+		} finally {
+			release();
+		}
+	}
+
+	/** Whose number or name that is. @throws ToolstackError no-such-domain */
+	findDomain(idOrName: number | string): GuestDomain {
+		return this.domains.find(idOrName);
+	}
+
+	/** What `xl list` tells, domain 0 (the host's services; it has no memory and no vCPUs of its own) first. */
+	listDomains(): DomainInfo[] {
+		return [domainInfo(this.machine, this.machine.service), ...[...this.domains].map((domain) => domain.info())];
+	}
+
+	/** What `xl info` tells. */
+	info(): HostInfo {
+		return hostInfo(this.machine);
+	}
+
+	private async build(
+		options: DomainOptions & { readonly name: string },
+		uuid: Uint8Array | undefined,
+		prepare: ((domain: GuestDomain) => void) | undefined,
+	): Promise<GuestDomain> {
 		const [kernel, ramdisk] = await Promise.all([this.load(options.kernel), this.load(options.ramdisk)]);
 		const events = new ConsoleEvents();
 		const kernelName = options.kernelName ?? (typeof options.kernel === "string" ? options.kernel : "kernel");
 		const image = await openCachedKernel(kernel as Uint8Array, kernelName, this.options.kernelCache);
-		const disks = await this.machine.disks.openAll(options.disks ?? []);
+		const vcpus = options.vcpus ?? 1;
 		const request = {
-			name: options.name ?? "guest",
+			...options,
+			uuid,
+			image,
 			kernel: kernel as Uint8Array,
 			kernelName,
 			ramdisk,
 			ramdiskName: options.ramdiskName ?? (typeof options.ramdisk === "string" ? options.ramdisk : "ramdisk"),
 			commandLine: options.commandLine ?? "",
-			memory: options.memory,
-			vcpus: options.vcpus ?? 1,
+			maximumMemory: options.maximumMemory ?? options.memory,
+			vcpus,
+			maximumVcpus: options.maximumVcpus ?? vcpus,
+			scheduling: { weight: options.weight ?? DEFAULT_WEIGHT, cap: options.cap ?? 0 },
+			paused: options.paused ?? false,
 			onOutput: events.output.emit,
 			onInputTaken: events.inputTaken.emit,
 		};
+		const disks = await this.machine.disks.openAll(options.disks ?? []);
 		let built: BuiltGuest;
 		try {
-			built = buildGuest(this.machine, image, request);
+			built = buildGuest(this.machine, request);
 		} catch (error) {
 			await closeDisks(disks);
 			throw error;
@@ -257,10 +204,74 @@ export class Host {
 			built.destroy();
 			throw error;
 		}
-		const guest = new GuestDomain(this.machine, built, events);
+		const { onPoweroff, onReboot, onCrash, onWatchdog } = { ...LIBRARY_END_ACTIONS, ...options };
+		const guest = new GuestDomain(
+			this.domainHost,
+			built,
+			events,
+			{ onPoweroff, onReboot, onCrash, onWatchdog },
+			(domain, end) =>
+				followUp(domain, end, {
+					machine: this.machine,
+					saveCore: (of) => this.saveCore(of),
+					restart: (id) => this.createDomain({ ...options, uuid: id, paused: false }, prepare),
+					stopped: () => this.stopped,
+					restartInterval: this.options.restartInterval ?? RESTART_INTERVAL,
+				}),
+		);
+		this.domains.add(guest);
 		prepare?.(guest);
 		this.start();
 		return guest;
+	}
+
+	/** @returns the UUID's bytes */
+	private checkOptions(options: DomainOptions & { readonly name: string }): Uint8Array | undefined {
+		const vcpus = options.vcpus ?? 1;
+		const maximumVcpus = options.maximumVcpus ?? vcpus;
+		checkName(options.name);
+		this.domains.checkNameFree(options.name);
+		checkScheduling({ weight: options.weight ?? DEFAULT_WEIGHT, cap: options.cap ?? 0 }, maximumVcpus);
+		if (!Number.isInteger(vcpus) || vcpus < 1 || maximumVcpus < vcpus) {
+			throw new ToolstackError(
+				"out-of-range",
+				`a domain cannot have ${vcpus} of ${maximumVcpus} vCPUs online`,
+				"Give at least one, and a maximum that is not smaller",
+			);
+		}
+		if (options.maximumMemory !== undefined && options.maximumMemory < options.memory) {
+			throw new ToolstackError(
+				"out-of-range",
+				"the maximum of memory is less than the memory",
+				"Give a larger maximum",
+			);
+		}
+		if (options.uuid === undefined) return undefined;
+		const uuid = parseUuid(options.uuid);
+		if (uuid === undefined) {
+			const remedy = "Give 32 hexadecimal digits, such as uuidgen prints, or none";
+			throw new ToolstackError("invalid-uuid", `"${options.uuid}" is no UUID`, remedy);
+		}
+		this.domains.checkUuidFree(uuid);
+		return uuid;
+	}
+
+	private async saveCore(domain: GuestDomain): Promise<void> {
+		const { coreDirectory } = this.options;
+		const { createFile } = this.platform;
+		if (coreDirectory === undefined || createFile === undefined) {
+			throw new ToolstackError(
+				"not-writable",
+				"the host has no directory for core dumps",
+				"Give HostOptions.coreDirectory",
+			);
+		}
+		const file = await createFile(`${coreDirectory}/${domain.name}.core`);
+		try {
+			await domain.dumpCore((piece) => file.write(piece));
+		} finally {
+			await file.close();
+		}
 	}
 
 	/** All of xenstore, with the rights of domain 0. */
@@ -299,6 +310,11 @@ export class Host {
 		return this.hypervisor.log.read();
 	}
 
+	/** Empties it, as `xl dmesg -c` does. */
+	clearLog(): void {
+		this.hypervisor.log.clear();
+	}
+
 	/** Calls `listener` with each line of the hypervisor's log from now on, and what kind of a line it is. */
 	onLog(listener: (line: string, kind: LogKind) => void): void {
 		this.hypervisor.log.listener = listener;
@@ -306,10 +322,12 @@ export class Host {
 
 	/** Stops the machine: what runs on it stays where it is. */
 	stop(): void {
+		this.stopped = true;
 		this.hypervisor.scheduler.stop();
 	}
 
 	private start(): void {
+		this.stopped = false;
 		// The scheduler returns when no domain is left; a domain that came in its last moment needs it again.
 		const run = async (): Promise<void> => this.hypervisor.scheduler.run();
 		this.loop = (this.loop ?? Promise.resolve()).then(run).catch((error: unknown) => this.failure?.(error));

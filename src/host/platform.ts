@@ -17,4 +17,12 @@ export interface Platform {
 	 * @param synchronous whether every operation must end at once, so that a run can be repeated
 	 */
 	blockFiles(synchronous: boolean): BlockFiles;
+	/** A new file in the place of any that there is. Missing where the platform has no files. */
+	createFile?(name: string): Promise<WritableFile>;
+}
+
+export interface WritableFile {
+	/** Appends a piece; runs of zeros may become holes. */
+	write(piece: Uint8Array): Promise<void>;
+	close(): Promise<void>;
 }

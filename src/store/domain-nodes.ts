@@ -13,6 +13,8 @@ export interface DomainNodes {
 	readonly memory: number;
 	readonly maximumMemory: number;
 	readonly vcpus: number;
+	/** Of them, those that the guest is to bring up: the first so many. All where not given. */
+	readonly onlineVcpus?: number;
 	readonly storePort: number;
 	readonly storeFrame: number;
 	readonly consolePort: number;
@@ -97,7 +99,10 @@ export function writeDomainNodes(client: StoreClient, domain: DomainNodes): void
 			"store/port": domain.storePort,
 			"store/ring-ref": domain.storeFrame,
 		});
-		for (let id = 0; id < domain.vcpus; id++) store.write(`${home}/cpu/${id}/availability`, "online");
+		const online = domain.onlineVcpus ?? domain.vcpus;
+		for (let id = 0; id < domain.vcpus; id++) {
+			store.write(`${home}/cpu/${id}/availability`, id < online ? "online" : "offline");
+		}
 		writeAll(store, vm, {
 			"image/ostype": "linux",
 			"image/kernel": domain.kernel,

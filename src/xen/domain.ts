@@ -9,6 +9,9 @@ import type { Watchdogs } from "./vcpu-timers.ts";
 /** Why a domain shut down: SHUTDOWN_* of public/sched.h. */
 export const ShutdownReason = { poweroff: 0, reboot: 1, suspend: 2, crash: 3, watchdog: 4, softReset: 5 } as const;
 
+/** CSCHED_DEFAULT_WEIGHT */
+export const DEFAULT_WEIGHT = 256;
+
 export class Domain {
 	readonly vcpus: Vcpu[] = [];
 	/** Frames that it may own at the most. */
@@ -27,8 +30,13 @@ export class Domain {
 	private assist = 0;
 	/** What it last wrote to the few I/O ports that exist for it (ports.ts). */
 	readonly ports = { pciAddress: 0, cmosIndex: 0 };
-	/** The toolstack has stopped it for a while. */
-	paused = false;
+	/** How often the toolstack has stopped it and not let it go on yet; kept by the scheduler. */
+	pauses = 0;
+	/** Its share of the processor beside others', and hundredths of one that it may use at the most (0: no limit). */
+	weight = DEFAULT_WEIGHT;
+	cap = 0;
+	/** System time at which it was created. */
+	created = 0;
 	/** Machine frame of the first table that it no longer uses but that is not yet dropped (mm/page-types.ts), 0 for none. */
 	deferredTable = 0;
 	/** Its memory map as the toolstack (or XENMEM_set_memory_map) gave it: struct e820entry, twenty bytes each. */
@@ -50,8 +58,12 @@ export class Domain {
 	constructor(
 		readonly hypervisor: Hypervisor,
 		readonly id: number,
-		readonly name: string,
+		public name: string,
 	) {}
+
+	get paused(): boolean {
+		return this.pauses > 0;
+	}
 
 	/** VMASST_TYPE_* bits that are enabled. */
 	get vmAssist(): number {

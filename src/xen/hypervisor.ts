@@ -110,6 +110,7 @@ class Machine implements Hypervisor, Environment {
 		while (this.domains.has(id)) id = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
 		this.nextId = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
 		const domain = new Domain(this, id, name);
+		domain.created = this.clock.now();
 		this.domains.set(id, domain);
 		return domain;
 	}

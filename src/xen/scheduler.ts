@@ -137,7 +137,7 @@ export class Scheduler {
 		if (!vcpu.blocked) return;
 		vcpu.blocked = false;
 		if (vcpu.pollPort !== 0) this.endPoll(vcpu);
-		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
+		vcpu.runstate.change(stateOf(vcpu), this.hypervisor.clock.now());
 		this.preempt(this.quantum);
 		this.wake();
 	}
@@ -159,7 +159,7 @@ export class Scheduler {
 	bringUp(vcpu: Vcpu): void {
 		vcpu.online = true;
 		vcpu.blocked = false;
-		vcpu.runstate.change(RunstateName.runnable, this.hypervisor.clock.now());
+		vcpu.runstate.change(stateOf(vcpu), this.hypervisor.clock.now());
 		if (vcpu.id === 0) updateWallClock(vcpu.domain);
 		updateVcpuTime(vcpu);
 		vcpu.timers.start();
@@ -175,6 +175,25 @@ export class Scheduler {
 		vcpu.timers.stop();
 		vcpu.reschedule = true;
 		if (vcpu !== this.current) vcpu.runstate.change(RunstateName.offline, this.hypervisor.clock.now());
+	}
+
+	/** The toolstack stops a domain, until it lets it go on as often. */
+	pause(domain: Domain): void {
+		domain.pauses++;
+		if (domain.pauses > 1) return;
+		const now = this.hypervisor.clock.now();
+		for (const vcpu of domain.vcpus) {
+			if (vcpu === this.current) vcpu.reschedule = true;
+			else if (vcpu.runstate.state === RunstateName.runnable) vcpu.runstate.change(RunstateName.offline, now);
+		}
+	}
+
+	unpause(domain: Domain): void {
+		if (domain.pauses === 0 || --domain.pauses > 0) return;
+		const now = this.hypervisor.clock.now();
+		for (const vcpu of domain.vcpus) if (canRun(vcpu)) vcpu.runstate.change(RunstateName.runnable, now);
+		this.preempt(this.quantum);
+		this.wake();
 	}
 
 	/** A domain is taken off the machine: its vCPUs never run again, their timers and contexts are free. */
@@ -291,8 +310,7 @@ export class Scheduler {
 		const end = clock.now();
 		if (executed > 10_000 && end > start) this.speed += (executed / (end - start) - this.speed) / 8;
 		if (!canRun(vcpu)) {
-			const online = vcpu.online && vcpu.domain.shutdown === undefined;
-			vcpu.runstate.change(online ? RunstateName.blocked : RunstateName.offline, end);
+			vcpu.runstate.change(stateOf(vcpu), end);
 			updateRunstateArea(vcpu);
 		}
 	}
@@ -396,6 +414,13 @@ function isAlive(domain: Domain): boolean {
 
 function canRun(vcpu: Vcpu): boolean {
 	return vcpu.online && !vcpu.blocked && !vcpu.domain.paused && vcpu.domain.shutdown === undefined;
+}
+
+/** RUNSTATE_* of a vCPU that does not run. */
+function stateOf(vcpu: Vcpu): number {
+	if (canRun(vcpu)) return RunstateName.runnable;
+	const waits = vcpu.online && vcpu.blocked && vcpu.domain.shutdown === undefined;
+	return waits ? RunstateName.blocked : RunstateName.offline;
 }
 
 /** One turn of the host's event loop: setImmediate in Node, a message where there is none. */

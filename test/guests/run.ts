@@ -1,6 +1,5 @@
 /** Runs a tiny guest on our hypervisor: what it says on its console, and how it ended, as lines. */
 import { Host } from "../../src/host/node/host.ts";
-import { setMemoryMapLimit } from "../../src/xen/hypercalls/memory.ts";
 
 const MIB = 2 ** 20;
 /** As real-xen.ts gives it. */
@@ -13,18 +12,6 @@ export interface Run {
 	readonly log: string;
 }
 
-/** What xl gives a domain beyond its memory (LIBXL_MAXMEM_CONSTANT), in pages; its memory map does not tell. */
-const SLACK = 256;
-
-function giveSlack(host: Host, id: number): void {
-	// The library's toolstack has no such slack; the guests that look for the limit are to find real Xen's.
-	// biome-ignore lint/complexity/useLiteralKeys: the library keeps its machine to itself
-	const domain = host["machine"].hypervisor.domains.get(id);
-	if (domain === undefined) throw new Error(`there is no domain ${id}`);
-	setMemoryMapLimit(domain, MEMORY);
-	domain.maximumPages += SLACK;
-}
-
 /** @param seconds of the host's time, after which a guest is destroyed: one that hangs ends as "destroyed". */
 export async function runGuest(kernel: string, seconds = 60): Promise<Run> {
 	const host = new Host({ memory: 48 * MIB, clock: "deterministic" });
@@ -34,7 +21,6 @@ export async function runGuest(kernel: string, seconds = 60): Promise<Run> {
 		created.console.onOutput((data) => {
 			output += decoder.decode(data, { stream: true });
 		});
-		giveSlack(host, created.id);
 	});
 	const limit = setTimeout(() => domain.destroy(), seconds * 1000);
 	try {

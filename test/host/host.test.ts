@@ -32,7 +32,7 @@ describe.runIf(canAssemble)("a host", () => {
 		const host = new Host({ memory: 32 * MIB });
 		const { output, end } = await run(host, "paravirt.");
 		expect(output).toBe("hello PARAVIRT");
-		expect(end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined });
+		expect(end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined, action: "preserve" });
 	});
 
 	it("takes input while the guest runs", async () => {

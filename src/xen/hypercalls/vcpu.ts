@@ -134,11 +134,16 @@ function registerVcpuInfo(current: Vcpu, target: Vcpu, address: number): number 
 	return 0;
 }
 
-function sendNmi(target: Vcpu, address: number): number {
-	if (address !== 0) return -Errno.EINVAL;
-	if (target.nmiPending) return 0;
+/** A non-maskable interrupt for a vCPU; one at a time waits for delivery. */
+export function sendNmi(target: Vcpu): void {
+	if (target.nmiPending) return;
 	target.nmiPending = true;
 	target.domain.hypervisor.scheduler.unblock(target);
+}
+
+function sendNmiOp(target: Vcpu, address: number): number {
+	if (address !== 0) return -Errno.EINVAL;
+	sendNmi(target);
 	return 0;
 }
 
@@ -173,7 +178,7 @@ function vcpuOp(current: Vcpu, args: Arguments): HypercallResult {
 		case VcpuOp.registerVcpuInfo:
 			return registerVcpuInfo(current, target, address);
 		case VcpuOp.sendNmi:
-			return sendNmi(target, address);
+			return sendNmiOp(target, address);
 		case VcpuOp.getPhysid:
 			// Only a vCPU of the hardware domain that is pinned has one.
 			return -Errno.EINVAL;

@@ -9,10 +9,17 @@ import { copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
 import type { Vcpu } from "../vcpu.ts";
 
 const { Feature, VersionOp } = abi;
-const MAJOR = 4;
-const MINOR = 17;
-const EXTRAVERSION = ".0";
-const CAPABILITIES = "xen-3.0-x86_64 ";
+/** For `xl info` as well. */
+export const XEN_VERSION = {
+	major: 4,
+	minor: 17,
+	extra: ".0",
+	capabilities: "xen-3.0-x86_64 ",
+	changeset: "unavailable",
+	compiler: "TypeScript",
+	compileBy: "paravirt",
+	virtStart: "ffff800000000000",
+} as const;
 /** Where Xen's part of the address space starts: HYPERVISOR_VIRT_START. */
 const VIRT_START = [0, 0xffff_8000] as const;
 
@@ -50,8 +57,8 @@ function answerText(vcpu: Vcpu, address: number, text: string, size: number): nu
 function compileInfo(vcpu: Vcpu, address: number): number {
 	const { hypervisor } = vcpu.domain;
 	const { offset } = abi.compileInfo;
-	putText(hypervisor, "TypeScript", offset.compiler, 64);
-	putText(hypervisor, "paravirt", offset.compileBy, 16);
+	putText(hypervisor, XEN_VERSION.compiler, offset.compiler, 64);
+	putText(hypervisor, XEN_VERSION.compileBy, offset.compileBy, 16);
 	putText(hypervisor, "", offset.compileDomain, 32);
 	putText(hypervisor, "", offset.compileDate, 32);
 	return copyToGuest(hypervisor, address, abi.compileInfo.size) ? 0 : -Errno.EFAULT;
@@ -83,15 +90,15 @@ function xenVersion(vcpu: Vcpu, args: Arguments): number {
 	const address = args.signed(1);
 	switch (args.low(0)) {
 		case VersionOp.version:
-			return (MAJOR << 16) | MINOR;
+			return (XEN_VERSION.major << 16) | XEN_VERSION.minor;
 		case VersionOp.extraversion:
-			return answerText(vcpu, address, EXTRAVERSION, abi.EXTRAVERSION_SIZE);
+			return answerText(vcpu, address, XEN_VERSION.extra, abi.EXTRAVERSION_SIZE);
 		case VersionOp.compileInfo:
 			return compileInfo(vcpu, address);
 		case VersionOp.capabilities:
-			return answerText(vcpu, address, CAPABILITIES, abi.CAPABILITIES_SIZE);
+			return answerText(vcpu, address, XEN_VERSION.capabilities, abi.CAPABILITIES_SIZE);
 		case VersionOp.changeset:
-			return answerText(vcpu, address, "unavailable", abi.CHANGESET_SIZE);
+			return answerText(vcpu, address, XEN_VERSION.changeset, abi.CHANGESET_SIZE);
 		case VersionOp.platformParameters:
 			return platformParameters(vcpu, address);
 		case VersionOp.getFeatures:

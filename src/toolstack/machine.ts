@@ -1,0 +1,22 @@
+/** The machine that a toolstack works on: a hypervisor, and the services that run beside it as domain 0. */
+import type { BackendBus } from "../backends/xenbus/bus.ts";
+import type { StoreClient } from "../store/client.ts";
+import type { StoreServer } from "../store/server.ts";
+import type { ServiceDomain } from "../xen/events-service.ts";
+import type { Hypervisor } from "../xen/hypervisor.ts";
+import type { Disks } from "./disks.ts";
+
+export interface Machine {
+	readonly hypervisor: Hypervisor;
+	readonly service: ServiceDomain;
+	/** xenstored, and access to all of it. */
+	readonly storeServer: StoreServer;
+	readonly store: StoreClient;
+	/** The back ends of devices. */
+	readonly backends: BackendBus;
+	/** Disks of guests. */
+	readonly disks: Disks;
+}
+
+/** Domain 0, to which guests grant their rings. */
+export const SERVICE_DOMAIN = 0;
