@@ -65,6 +65,8 @@ export interface EngineOptions {
 	readonly codeArena?: number;
 	/** Bytes of WebAssembly that translated code may take; what is beyond makes all of it be translated anew. */
 	readonly codeBudget?: number;
+	/** Lets {@link Environment.emitExits}'s code deal with exits, which a guest cannot tell; without it every one is returned. Default: true. */
+	readonly emittedExits?: boolean;
 }
 
 export class Engine implements Processor {
@@ -107,7 +109,7 @@ export class Engine implements Processor {
 				hot.map((key) => variantOf(key, forms)),
 				memoryPages,
 				options.tier === "interpreter" ? 0 : (options.hotCount ?? HOT_COUNT),
-				environment.emitExits,
+				options.emittedExits === false ? undefined : environment.emitExits,
 			),
 		);
 		const instance = new WebAssembly.Instance(module, {

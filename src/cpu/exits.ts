@@ -13,9 +13,18 @@ export interface ExitServices {
 	readonly codeWritten: FunctionReference;
 }
 
+/** What such code says of an exit. */
+export const ExitOutcome = {
+	/** Nothing was changed: the exit is TypeScript's. */
+	left: 0,
+	/** It is dealt with, and the run goes on at RIP in the context block's address space and mode. One of the fuel is gone. */
+	done: 1,
+	/** The same, but the run ends with Exit.handled: something else is TypeScript's. */
+	ends: 2,
+} as const;
+
 /**
- * Emits a function (exit, fuel left) -> i32. It is called with all registers in the context block, as {@link Processor.run} would return them.
- * 1: the exit is dealt with, the run goes on at RIP in the context block's address space and mode, and one of the fuel is gone.
- * 0: it has changed nothing, and the exit is TypeScript's.
+ * Emits a function (exit, fuel left) -> ExitOutcome. It is called with all registers in the context block, as {@link Processor.run} would return
+ * them, flags as words.
  */
 export type ExitEmitter = (module: ModuleBuilder, engine: ExitServices) => FunctionReference;

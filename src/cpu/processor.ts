@@ -22,6 +22,8 @@ export const Exit = {
 	timeStamp: 5,
 	/** Within the processor only: a flag that changes how instructions execute (TF) was set. */
 	modeChange: 6,
+	/** {@link Environment.emitExits}'s code has dealt with an exit and wants the run to end. */
+	handled: 7,
 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 

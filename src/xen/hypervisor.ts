@@ -8,6 +8,7 @@ import { type Clock, RealClock } from "./clock.ts";
 import { cpuid } from "./cpuid.ts";
 import { type CrashReport, crashReport } from "./crash.ts";
 import { Domain } from "./domain.ts";
+import { emitFastPaths } from "./fast/index.ts";
 import { FrameTable } from "./frames.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { hypercallTable } from "./hypercalls/index.ts";
@@ -65,6 +66,7 @@ class Machine implements Hypervisor, Environment {
 	readonly timers = new TimerQueue();
 	readonly scheduler: Scheduler;
 	readonly trace: Trace;
+	readonly emitExits = emitFastPaths;
 	private readonly freeSlots: number[] = [];
 	private nextId = 1;
 	private readonly lookup = { low: 0, high: 0 };

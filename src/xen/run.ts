@@ -65,6 +65,7 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 		left -= processor.executed + processor.exitsHandled - before;
 		switch (exit) {
 			case Exit.fuel:
+			case Exit.handled:
 				break;
 			case Exit.syscall:
 				left--;

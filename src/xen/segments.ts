@@ -9,14 +9,18 @@ import { type DescriptorHalves, readDescriptor } from "./mm/gdt.ts";
 import type { Vcpu } from "./vcpu.ts";
 
 /** Bits of a descriptor's high half. */
-const CODE = 1 << 11;
-const CONFORMING = 1 << 10;
-const WRITABLE = 1 << 9;
-const NOT_SYSTEM = 1 << 12;
-const DPL_SHIFT = 13;
-const PRESENT = 1 << 15;
-const LONG = 1 << 21;
-const DEFAULT_32 = 1 << 22;
+export const Descriptor = {
+	code: 1 << 11,
+	conforming: 1 << 10,
+	writable: 1 << 9,
+	notSystem: 1 << 12,
+	dplShift: 13,
+	present: 1 << 15,
+	long: 1 << 21,
+	default32: 1 << 22,
+} as const;
+const { code: CODE, conforming: CONFORMING, writable: WRITABLE, notSystem: NOT_SYSTEM, present: PRESENT } = Descriptor;
+const { dplShift: DPL_SHIFT, long: LONG, default32: DEFAULT_32 } = Descriptor;
 
 /** Base address that a descriptor gives: 32 bits, unsigned. */
 function baseOf(halves: DescriptorHalves): number {

@@ -26,7 +26,10 @@ const FRAME = 40;
 const ERROR_CODE = 8;
 const SAVED_REGISTERS = 16;
 /** What an entry clears in RFLAGS: alignment checks, virtual-8086 mode, resume, nested task, single step. */
-const CLEARED_ON_ENTRY = Flag.AC | Flag.VM | Flag.RF | Flag.NT | Flag.TF;
+export const CLEARED_ON_ENTRY = Flag.AC | Flag.VM | Flag.RF | Flag.NT | Flag.TF;
+/** What a PV guest may set in RFLAGS by iret: everything but IOPL, VM, VIF and VIP. */
+export const IRET_FLAGS =
+	Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.TF | Flag.DF | Flag.OF | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
 /** The vector of 32-bit system calls, for which Xen has a gate of its own. */
 const LEGACY_SYSTEM_CALL = 0x80;
 /** SYSCALL, two bytes. */

@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { EngineOptions } from "../../src/cpu/engine.ts";
 import { FileType, writeArchive } from "../../src/guests/cpio.ts";
 import { debianGuest, type FetchOptions, guestInitramfs } from "../../src/guests/debian.ts";
 import { READY_QUERY } from "../../src/guests/init.ts";
@@ -81,6 +82,7 @@ export interface SessionOptions {
 	readonly memory?: number;
 	/** Seconds of the host's time, after which the guest is destroyed. */
 	readonly limit?: number;
+	readonly processor?: EngineOptions;
 }
 
 export interface Session {
@@ -99,9 +101,9 @@ const KERNEL_MESSAGE = /^\[ *\d+\.\d+\] .*\n/gm;
 export async function runSession(
 	images: Images,
 	checks: readonly Check[],
-	{ vcpus = 1, memory = 256 * MIB, limit = 240 }: SessionOptions = {},
+	{ vcpus = 1, memory = 256 * MIB, limit = 240, processor = {} }: SessionOptions = {},
 ): Promise<Session> {
-	const host = new Host({ memory: memory + OVERHEAD, clock: "deterministic" });
+	const host = new Host({ memory: memory + OVERHEAD, clock: "deterministic", processor });
 	const lines = checks.map(({ name, command }) => `echo '<<${name}'\n${command}\necho ">>$?"\n`);
 	const input = `${lines.join("")}poweroff -f\n`;
 	let console = "";

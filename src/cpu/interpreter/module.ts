@@ -2,7 +2,7 @@
  * Emits the engine's main WebAssembly module: the MMU's slow paths, the interpreter loop with the most frequent variants as cases of its switch,
  * and the single-step loop. Every other variant is a function of its own in table 0, by kind; modules of variants are emitted here as well.
  */
-import type { ExitEmitter } from "../exits.ts";
+import { type ExitEmitter, ExitOutcome } from "../exits.ts";
 import * as layout from "../layout.ts";
 import { tlbEntry } from "../mmu/inline.ts";
 import { emitMmu, type MmuFunctions } from "../mmu/walk.ts";
@@ -96,7 +96,7 @@ function emitEnter(module: ModuleBuilder, mmu: MmuFunctions): FunctionReference 
 	});
 }
 
-/** Emits (fuel left) -> 1 where the exit is dealt with: the run goes on with RUN_LEFT. */
+/** Emits (fuel left) -> 1 where the exit is dealt with and the run goes on. RUN_LEFT is the fuel that is left then. */
 function emitHandleExit(
 	module: ModuleBuilder,
 	by: {
@@ -114,11 +114,13 @@ function emitHandleExit(
 			f.return(i32.const(1));
 		});
 		if (by.exits !== undefined) {
-			f.if(f.callFor("i32", by.exits, reason, left), () => {
+			const outcome = f.let(f.callFor("i32", by.exits, reason, left));
+			f.if(outcome, () => {
 				f.store32(zero, i32.sub(left, i32.const(1)), layout.RUN_LEFT);
 				f.store32(zero, i32.add(i32.load(zero, layout.EXITS_HANDLED), i32.const(1)), layout.EXITS_HANDLED);
 				f.call(by.enter);
-				f.return(i32.const(1));
+				f.if(i32.eq(outcome, i32.const(ExitOutcome.done)), () => f.return(i32.const(1)));
+				f.store32(zero, i32.const(Exit.handled), layout.EXIT_REASON);
 			});
 		}
 		f.return(zero);
@@ -310,8 +312,9 @@ export function emitMain(
 		f.loop((dispatch) => {
 			/** An exit, EXIT_REASON says which: it is dealt with here, or returned. */
 			const leave = (): void => {
-				f.if(f.callFor("i32", handleExit, left), () => {
-					f.set(left, i32.load(zero, layout.RUN_LEFT));
+				const goesOn = f.let(f.callFor("i32", handleExit, left));
+				f.set(left, i32.load(zero, layout.RUN_LEFT));
+				f.if(goesOn, () => {
 					f.set(tlb, i32.load(i32.const(layout.CURRENT_TLB)));
 					f.br(dispatch);
 				});

@@ -6,6 +6,9 @@ import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
 
+/** Where the two words are. */
+export type FlagState = Pick<Context, "f" | "flagResult" | "flagCarry" | "setFlags">;
+
 const CARRY_TOP = i64.const(-0x4000_0000_0000_0000n); // bits 63 and 62
 const AF_BIT = 8;
 
@@ -140,16 +143,16 @@ export function setCarryFlag(c: Context, carry: I64): void {
 
 const FLAG = { CF: 0x1, PF: 0x4, AF: 0x10, ZF: 0x40, SF: 0x80, OF: 0x800 } as const;
 
-function parity(c: Context): I32 {
+function parity(c: FlagState): I32 {
 	const byte = i32.and(i32.wrap(i64.xor(c.flagResult(), i64.shr_u(c.flagCarry(), i64.const(8)))), i32.const(0xff));
 	return i32.eqz(i32.and(i32.popcnt(byte), i32.const(1)));
 }
 
-function signWord(c: Context): I64 {
+function signWord(c: FlagState): I64 {
 	return i64.xor(c.flagResult(), i64.shl(c.flagCarry(), i64.const(47)));
 }
 
-function overflowWord(c: Context): I64 {
+function overflowWord(c: FlagState): I64 {
 	const carry = c.f.let(c.flagCarry());
 	return i64.xor(carry, i64.shl(carry, i64.const(1)));
 }
@@ -186,7 +189,7 @@ function conditionTrue(c: Context, code: number): I32 {
 }
 
 /** The arithmetic flags in their places of RFLAGS. */
-export function packArithmetic(c: Context): I64 {
+export function packArithmetic(c: FlagState): I64 {
 	const bit = (test: I32, mask: number): I32 => i32.shl(test, i32.const(Math.log2(mask)));
 	const af = i32.shl(i32.and(i32.wrap(c.flagCarry()), i32.const(AF_BIT)), i32.const(1));
 	const all = [
@@ -201,7 +204,7 @@ export function packArithmetic(c: Context): I64 {
 }
 
 /** Sets all arithmetic flags from a word laid out as RFLAGS. */
-export function unpackArithmetic(c: Context, rflags: I64): void {
+export function unpackArithmetic(c: FlagState, rflags: I64): void {
 	const flags = c.f.let(i32.wrap(rflags));
 	const bit = (mask: number): I32 => i32.and(i32.shr_u(flags, i32.const(Math.log2(mask))), i32.const(1));
 	const zero = c.f.let(bit(FLAG.ZF));

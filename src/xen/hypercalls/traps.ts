@@ -24,6 +24,7 @@ import { dataSegmentBase, loadCode, loadFault, loadStack, setFlatSegments } from
 import {
 	clobberSyscallRegisters,
 	eventsNeedDelivery,
+	IRET_FLAGS,
 	injectException,
 	toggleGuestMode,
 	VMASST_ARCHITECTURAL_IOPL,
@@ -32,10 +33,6 @@ import type { Callback, Vcpu } from "../vcpu.ts";
 
 /** Trap table entries handled before the guest gets a chance to take its events. */
 const TRAPS_AT_ONCE = 256;
-
-/** What a PV guest may set in RFLAGS by iret: everything but IOPL, VM, VIF and VIP. */
-const IRET_FLAGS =
-	Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.TF | Flag.DF | Flag.OF | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
 
 function isCanonical(address: number): boolean {
 	return address >= -(2 ** 47) && address < 2 ** 47;
