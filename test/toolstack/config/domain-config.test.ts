@@ -1,0 +1,149 @@
+import { describe, expect, it } from "vitest";
+import { domainConfig, parseWithOverrides } from "../../../src/toolstack/config/domain-config.ts";
+import { ConfigError } from "../../../src/toolstack/config/errors.ts";
+import { CONFIG_OPTIONS } from "../../../src/toolstack/config/options.ts";
+
+/** The options that xl.cfg(5) of Xen 4.17 documents, in its order. */
+const DOCUMENTED =
+	`name type builder pool vcpus maxvcpus cpus cpus_soft cpu_weight cap memory maxmem vnuma on_poweroff on_reboot
+	on_watchdog on_crash on_soft_reset kernel ramdisk cmdline root extra firmware pvshim pvshim_path pvshim_cmdline pvshim_extra uuid seclabel
+	init_seclabel max_grant_frames max_maptrack_frames max_grant_version nomigrate driver_domain device_tree passthrough
+	xend_suspend_evtchn_compat vmtrace_buf_kb vpmu disk vif vtpm p9 pvcalls vfb channel rdm usbctrl usbdev pci pci_permissive
+	pci_msitranslate pci_seize pci_power_mgmt gfx_passthru rdm_mem_boundary dtdev ioports iomem irqs max_event_channels vdispl dm_restrict
+	device_model_user vsnd vkb tee bootloader bootloader_args e820_host boot hdtype hap oos shadow_memory bios bios_path_override pae acpi
+	acpi_s3 acpi_s4 acpi_laptop_slate apic nx hpet altp2m altp2mhvm nestedhvm cpuid acpi_firmware smbios_firmware ms_vm_genid tsc_mode
+	localtime rtc_timeoffset vpt_align timer_mode mmio_hole xen_platform_pci viridian videoram stdvga vga vnc vnclisten vncdisplay vncunused
+	vncpasswd keymap sdl opengl nographic spice spicehost spiceport spicetls_port spicedisable_ticketing spicepasswd spiceagent_mouse
+	spicevdagent spice_clipboard_sharing spiceusbredirection spice_image_compression spice_streaming_video serial soundhw vkb_device usb
+	usbversion usbdevice vendor_device device_model_version device_model_override stubdomain_kernel stubdomain_cmdline stubdomain_ramdisk
+	stubdomain_memory device_model_stubdomain_override device_model_stubdomain_seclabel device_model_args device_model_args_pv
+	device_model_args_hvm gic_version vuart mca_caps msr_relaxed display xauthority`
+		.trim()
+		.split(/\s+/);
+
+const LEAST = 'name="g"\nkernel="/boot/vmlinuz"\n';
+
+function read(text: string, ...overrides: string[]): ReturnType<typeof domainConfig> {
+	const resolve = (path: string): string => (path.startsWith("/") ? path : `/here/${path}`);
+	return domainConfig(parseWithOverrides(text, "g.cfg", overrides), "g.cfg", { resolve });
+}
+
+function failure(text: string): string {
+	try {
+		read(text);
+	} catch (error) {
+		if (error instanceof ConfigError) return `${error.message}. ${error.remedy}.`;
+		throw error;
+	}
+	return "none";
+}
+
+describe("options of xl.cfg", () => {
+	it("are those of the manual, all of them", () => {
+		expect(Object.keys(CONFIG_OPTIONS).sort()).toEqual([...DOCUMENTED].sort());
+	});
+
+	const refused = Object.entries(CONFIG_OPTIONS).filter(([, option]) => !option.honoured);
+	it.each(refused)("%s is refused by name where it asks for something", (key, option) => {
+		const value = option.kind === "list" ? "['something']" : "'7'";
+		expect(failure(`${LEAST}${key}=${value}`)).toMatch(
+			new RegExp(`^g\\.cfg:3: ${key} cannot be honoured: .+\\. .+\\.$`),
+		);
+		if (option.honoured) return;
+		for (const nothing of option.nothing) expect(failure(`${LEAST}${key}="${nothing}"`)).toBe("none");
+		if (option.kind === "list") expect(failure(`${LEAST}${key}=[]`)).toBe("none");
+	});
+
+	it("make a domain", () => {
+		const text = `# Debian's /etc/xen/xlexample.pvlinux, and more
+name = "example.pvlinux"
+uuid = "6c2ba4d4-2b23-4b4c-a1b6-ad1d1b7f6c07"
+kernel = "vmlinuz"; ramdisk = "/boot/initrd.gz"
+extra = "root=/dev/xvda1"
+memory = 128
+maxmem = "512"
+vcpus = 2
+maxvcpus = 0x4
+cpu_weight = 512
+cap = 150
+cpus = "all"; cpus_soft = [ "0", "0-0" ]
+on_crash = 'coredump-destroy'
+on_reboot = "destroy"
+max_grant_frames = 64
+max_event_channels = 1023
+nomigrate = 1
+disk = [ 'guest.img,raw,xvda,rw', 'http://example.org/cd.iso,raw,xvdb,r' ]
+vnc = 0
+`;
+		expect(read(text)).toMatchObject({
+			name: "example.pvlinux",
+			uuid: "6c2ba4d4-2b23-4b4c-a1b6-ad1d1b7f6c07",
+			kernel: "/here/vmlinuz",
+			ramdisk: "/boot/initrd.gz",
+			commandLine: "root=/dev/xvda1",
+			memory: 128 * 2 ** 20,
+			maximumMemory: 512 * 2 ** 20,
+			vcpus: 2,
+			maximumVcpus: 4,
+			weight: 512,
+			cap: 150,
+			onPoweroff: "destroy",
+			onReboot: "destroy",
+			onCrash: "coredump-destroy",
+			onWatchdog: "destroy",
+			maximumGrantFrames: 64,
+			maximumEventChannels: 1023,
+			disks: [
+				{ target: "/here/guest.img", vdev: "xvda", readOnly: false },
+				{ target: "http://example.org/cd.iso", vdev: "xvdb", readOnly: true },
+			],
+		});
+	});
+
+	it("have xl's defaults", () => {
+		expect(read(LEAST)).toEqual({
+			name: "g",
+			kernel: "/boot/vmlinuz",
+			commandLine: "",
+			memory: 32 * 2 ** 20,
+			maximumMemory: 32 * 2 ** 20,
+			vcpus: 1,
+			maximumVcpus: 1,
+			onPoweroff: "destroy",
+			onReboot: "restart",
+			onCrash: "destroy",
+			onWatchdog: "destroy",
+			disks: [],
+		});
+		expect(read(`${LEAST}root="/dev/xvda1 ro"\nextra="quiet"`).commandLine).toBe("root=/dev/xvda1 ro quiet");
+		expect(read(`${LEAST}builder="generic"`).name).toBe("g");
+	});
+
+	it("are replaced by those of the command line", () => {
+		expect(read(LEAST, "memory=64", 'name="h"; vcpus=3')).toMatchObject({ name: "h", memory: 64 * 2 ** 20, vcpus: 3 });
+	});
+
+	it.each([
+		['kernel="k"', "g.cfg: name is missing."],
+		['name="g"', "g.cfg: kernel is missing."],
+		[`${LEAST}memroy=5`, "g.cfg:3: unknown option memroy. Did you mean memory?."],
+		[`${LEAST}memory="lots"`, 'g.cfg:3: memory: "lots" is no number. Give a number.'],
+		[`${LEAST}memory=[1]`, "g.cfg:3: memory: a list is no number."],
+		[`${LEAST}disk="a"`, 'g.cfg:3: disk: "a" is no list.'],
+		[`${LEAST}memory=0`, "g.cfg:3: memory: 0 is not possible. Give 1 or more."],
+		[`${LEAST}memory=2\nmaxmem=1`, "g.cfg:4: maxmem: 1 is less than memory."],
+		[`${LEAST}vcpus=2\nmaxvcpus=1`, "g.cfg:4: maxvcpus: 1 is less than vcpus."],
+		[`${LEAST}cap=500`, "g.cfg:3: cap: 500 is not possible. Give 0 to 100."],
+		[`${LEAST}cpus="1-3"`, "g.cfg:3: cpus: the host has no CPU 3."],
+		[`${LEAST}cpus="all,^0"`, 'g.cfg:3: cpus: "all,^0" leaves no CPU.'],
+		[`${LEAST}cpus="zero"`, 'g.cfg:3: cpus: "zero" is no list of CPUs.'],
+		[`${LEAST}type="hvm"`, 'g.cfg:3: type: "hvm" guests are not supported.'],
+		[`${LEAST}builder="hvm"`, 'g.cfg:3: builder: "hvm" guests are not supported.'],
+		[`${LEAST}on_crash="explode"`, 'g.cfg:3: on_crash: "explode" is nothing'],
+		[`${LEAST}on_poweroff="soft-reset"`, "g.cfg:3: on_poweroff: "],
+		[`${LEAST}cmdline="a"\nextra="b"`, "g.cfg:4: extra: cmdline is given too"],
+		[`${LEAST}disk=['x,vhd,xvda,rw']`, 'g.cfg:3: disk: "x,vhd,xvda,rw": format vhd is not supported.'],
+	])("%j is refused", (text, message) => {
+		expect(failure(text)).toContain(message);
+	});
+});
