@@ -6,7 +6,7 @@
 import type { Disk } from "../backends/block/disk.ts";
 import { BlockDriver } from "../backends/block/driver.ts";
 import { BlockError, type BlockFiles, type BlockImage } from "../backends/block/image.ts";
-import { openImage } from "../backends/block/images/open.ts";
+import { type ImageOptions, openImage } from "../backends/block/images/open.ts";
 import {
 	attachDevice,
 	type DetachOptions,
@@ -23,9 +23,11 @@ import { diskName, diskNumber } from "./config/vdev.ts";
 
 /** A disk for a guest: xl's specification, as text or parsed, and what that cannot say. */
 export interface DiskRequest
-	extends Partial<Omit<DiskSpecification, "vdev">>,
+	extends Partial<Omit<DiskSpecification, "vdev" | "snapshot">>,
 		Omit<Disk, "image" | "readOnly" | "cdrom" | "discard"> {
 	readonly vdev: string;
+	/** Writes go into a temporary overlay: in a file without a name (true too), or in memory. */
+	readonly snapshot?: ImageOptions["snapshot"];
 	/** An image that is open already, in place of a target; it is closed when the guest has no use for it any more. */
 	readonly image?: BlockImage;
 }
@@ -83,7 +85,7 @@ export class Disks {
 		if (image === undefined) {
 			if (target === undefined || format === "empty")
 				throw refusal(request, "a CD drive without a CD is not supported", "Name an image");
-			image = await openImage(this.files, target, { format, readOnly });
+			image = await openImage(this.files, target, { format, readOnly, snapshot: request.snapshot });
 		}
 		return { request, number, disk: { ...request, readOnly, cdrom, discard: request.discard ?? true, image } };
 	}

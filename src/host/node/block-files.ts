@@ -4,7 +4,7 @@
  * to be repeatable. While a file is open nobody else can have it: the lock is flock(2)'s, taken by util-linux's flock(1) on our
  * descriptor, so that it ends with this process however that ends.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { type StdioOptions, spawn, spawnSync } from "node:child_process";
 import {
 	closeSync,
 	constants,
@@ -37,9 +37,26 @@ export interface NodeBlockFilesOptions {
 	readonly synchronous?: boolean;
 }
 
+/** A range to be punched. */
+interface Hole {
+	readonly start: number;
+	readonly end: number;
+	done(): void;
+}
+/** Ranges for one helper. */
+const MOST_HOLES = 64;
+const PUNCH = 'while [ $# -gt 0 ]; do fallocate --punch-hole --offset "$1" --length "$2" /dev/fd/3; shift 2; done';
+
+/** Arguments of a shell that punches holes into its descriptor 3. */
+function punchArguments(holes: readonly Hole[]): string[] {
+	return ["-c", PUNCH, "sh", ...holes.flatMap(({ start, end }) => [String(start), String(end - start)])];
+}
+
 class NodeBlockFile implements BlockFile {
 	readonly holeGranularity: number;
 	private open = true;
+	private readonly holes: Hole[] = [];
+	private punching = false;
 
 	constructor(
 		readonly name: string,
@@ -90,18 +107,33 @@ class NodeBlockFile implements BlockFile {
 		const start = Math.ceil(position / HOLE) * HOLE;
 		const end = Math.floor(Math.min(position + length, this.bytes) / HOLE) * HOLE;
 		if (this.holeGranularity === 0 || end <= start) return undefined;
-		const args = ["--punch-hole", "--offset", String(start), "--length", String(end - start), "/dev/fd/3"];
-		const program = findProgram("fallocate") as string;
 		if (this.synchronous) {
-			spawnSync(program, args, { stdio: ["ignore", "ignore", "ignore", this.fd] });
+			spawnSync("/bin/sh", punchArguments([{ start, end, done: () => {} }]), this.punchOptions());
 			return undefined;
 		}
 		return new Promise((done) => {
-			const child = spawn(program, args, { stdio: ["ignore", "ignore", "ignore", this.fd] });
-			// A file system that cannot do it leaves the bytes as they are, which a discard allows.
-			child.on("error", () => done());
-			child.on("close", () => done());
+			this.holes.push({ start, end, done });
+			if (!this.punching) this.punchNext();
 		});
+	}
+
+	/** Punches what has gathered while the last helper ran. */
+	private punchNext(): void {
+		const holes = this.holes.splice(0, MOST_HOLES);
+		this.punching = holes.length > 0;
+		if (!this.punching) return;
+		const child = spawn("/bin/sh", punchArguments(holes), this.punchOptions());
+		const end = (): void => {
+			for (const hole of holes) hole.done();
+			this.punchNext();
+		};
+		// A file system that cannot do it leaves the bytes as they are, which a discard allows.
+		child.on("error", end);
+		child.on("close", end);
+	}
+
+	private punchOptions(): { readonly stdio: StdioOptions } {
+		return { stdio: ["ignore", "ignore", "ignore", this.fd] };
 	}
 
 	truncate(size: number): Done {

@@ -383,3 +383,11 @@ export function decompressZstd(input: Uint8Array, output: Output): void {
 		}
 	} while (at < input.length);
 }
+
+/** Decompresses the one frame that the input begins with; what follows it does not matter. Throws a PayloadError. */
+export function decompressZstdFrame(input: Uint8Array, output: Output): void {
+	if (input.length < 8) throw truncated();
+	const magic = new DataView(input.buffer, input.byteOffset, input.byteLength).getUint32(0, true);
+	if (magic !== MAGIC) throw corrupt("a frame's signature");
+	decompressFrame(input, 4, output);
+}

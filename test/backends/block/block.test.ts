@@ -351,7 +351,7 @@ describe("hostile block front ends", () => {
 				const { grants } = front.guest.domain;
 				expect(grants.pin.filter((pins) => pins !== 0).length).toBe(1);
 			}),
-			{ numRuns: 100 },
+			{ numRuns: 25 },
 		);
 	});
 });
