@@ -54,8 +54,7 @@ export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest 
 	const domain = hypervisor.createDomain(request.name);
 	domain.symbolAt = lazySymbols(request);
 	domain.handle.set(request.uuid ?? newUuid(hypervisor.clock.deterministic, domain.id));
-	domain.weight = request.scheduling.weight;
-	domain.cap = request.scheduling.cap;
+	hypervisor.scheduler.setParameters(domain, request.scheduling.weight, request.scheduling.cap);
 	if (request.paused) hypervisor.scheduler.pause(domain);
 	let closeConsole: () => void = () => {};
 	const destroy = (): void => {

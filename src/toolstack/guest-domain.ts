@@ -230,8 +230,7 @@ export class GuestDomain {
 	setScheduling(parameters: Partial<SchedulingParameters>): void {
 		this.checkExists();
 		const { weight, cap } = checkScheduling({ ...this.scheduling, ...parameters }, this.domain.vcpus.length);
-		this.domain.weight = weight;
-		this.domain.cap = cap;
+		this.host.machine.hypervisor.scheduler.setParameters(this.domain, weight, cap);
 	}
 
 	/** Gives it another name. @throws ToolstackError invalid-name, name-in-use */

@@ -35,6 +35,10 @@ export class Domain {
 	/** Its share of the processor beside others', and hundredths of one that it may use at the most (0: no limit). */
 	weight = DEFAULT_WEIGHT;
 	cap = 0;
+	/** With a cap (fair-share.ts): nanoseconds that it may still run, as of a system time; and whether it waits because they are used up. */
+	budget = 0;
+	budgetTime = 0;
+	parked = false;
 	/** System time at which it was created. */
 	created = 0;
 	/** Machine frame of the first table that it no longer uses but that is not yet dropped (mm/page-types.ts), 0 for none. */
@@ -63,6 +67,11 @@ export class Domain {
 
 	get paused(): boolean {
 		return this.pauses > 0;
+	}
+
+	/** Nothing but their own waiting keeps its vCPUs from running. */
+	get canRun(): boolean {
+		return this.pauses === 0 && !this.parked && this.shutdown === undefined;
 	}
 
 	/** VMASST_TYPE_* bits that are enabled. */

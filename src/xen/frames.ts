@@ -42,6 +42,8 @@ export class FrameTable {
 	/** Work that the running hypercall may still do, and what each gets; see {@link startWork}. */
 	work = WORK_SLICE;
 	workSlice = WORK_SLICE;
+	/** Work of hypercalls that nobody has asked for yet; see {@link takeWork}. */
+	private workDone = 0;
 	private readonly ownedFrames = new Uint32Array(DOMAIN_IDS);
 	private readonly complaints = new Uint16Array(DOMAIN_IDS);
 
@@ -75,7 +77,17 @@ export class FrameTable {
 
 	/** Starts a hypercall's share of work. */
 	startWork(): void {
+		// Work without limit is the toolstack's, and counted for nobody.
+		if (this.work <= this.workSlice) this.workDone += this.workSlice - this.work;
 		this.work = this.workSlice;
+	}
+
+	/** Work that hypercalls have done since this was last asked: about as many instructions of a guest take as long. */
+	takeWork(): number {
+		this.startWork();
+		const done = this.workDone;
+		this.workDone = 0;
+		return done;
 	}
 
 	/** Frames that nobody owns. */

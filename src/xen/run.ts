@@ -34,6 +34,9 @@ export type RunResult = (typeof RunResult)[keyof typeof RunResult];
 /** What SYSCALL in compatibility mode is on this vendor's processors (cpuid.ts): #UD. Two bytes long. */
 const SYSCALL_LENGTH = 2;
 
+/** Instructions that a hypercall counts as, beside its work: a guest that makes nothing but calls ends its turn in time, too. */
+const HYPERCALL_CHARGE = 50;
+
 /**
  * Runs `vcpu`, whose context is loaded, for at most `fuel` instructions; an exit counts as one more, so that a guest
  * that only takes exceptions ends its turn too. An error in the hypervisor itself ends the domain, never the host.
@@ -68,8 +71,7 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 			case Exit.handled:
 				break;
 			case Exit.syscall:
-				left--;
-				systemCall(vcpu);
+				left -= systemCall(vcpu);
 				break;
 			case Exit.exception:
 				left--;
@@ -87,15 +89,20 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 	}
 }
 
-function systemCall(vcpu: Vcpu): void {
+/** @returns what it is charged as, in instructions */
+function systemCall(vcpu: Vcpu): number {
 	if (!vcpu.registers.longMode) {
 		vcpu.registers.rip -= SYSCALL_LENGTH;
 		injectException(vcpu, Vector.invalidOpcode, 0);
 	} else if (vcpu.kernelMode) {
 		dispatchHypercall(vcpu);
+		const charge = vcpu.domain.hypervisor.frames.takeWork() + HYPERCALL_CHARGE;
+		vcpu.domain.hypervisor.scheduler.charge(charge);
+		return charge;
 	} else {
 		enterSystemCall(vcpu);
 	}
+	return 1;
 }
 
 function exception(vcpu: Vcpu): void {

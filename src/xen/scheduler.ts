@@ -1,5 +1,5 @@
 /**
- * Who runs, and for how long: round robin over the vCPUs that can run, on one thread. It is also the machine's main loop: it fires
+ * Who runs, and for how long: the vCPUs that can run take turns on one thread, whose turn it is says fair-share.ts. It is also the machine's main loop: it fires
  * timers, lets time pass when all wait, and gives the host's event loop its turn every few milliseconds, so that terminal input,
  * files and signals reach the guests.
  *
@@ -11,6 +11,7 @@ import { CONTEXT_COUNT, CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
 import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./abi/time.ts";
 import { RunstateName } from "./abi/vcpu.ts";
 import type { Domain } from "./domain.ts";
+import { FairShare } from "./fair-share.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { updateRunstateArea, updateVcpuTime, updateWallClock } from "./time.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -63,6 +64,9 @@ export class Scheduler {
 	/** All vCPUs of all domains, in their order of turns. */
 	private vcpus: Vcpu[] = [];
 	private turn = 0;
+	/** There are vCPUs that are not among them yet. */
+	private incomplete = false;
+	private readonly share: FairShare;
 	/** Instructions that the current vCPU has had in its turn. */
 	private used = 0;
 	/** System time at which the running slice will have ended; NEVER between slices. */
@@ -85,6 +89,7 @@ export class Scheduler {
 		this.slice = options.slice ?? SLICE;
 		this.hostInterval = options.hostInterval ?? HOST_INTERVAL;
 		this.hostMilliseconds = options.hostMilliseconds ?? (() => performance.now());
+		this.share = new FairShare(hypervisor);
 		// Nobody's registers are in the running context, so that the first vCPU's are loaded like any other's.
 		hypervisor.processor.switchContext(IDLE_CONTEXT);
 	}
@@ -137,6 +142,7 @@ export class Scheduler {
 		if (!vcpu.blocked) return;
 		vcpu.blocked = false;
 		if (vcpu.pollPort !== 0) this.endPoll(vcpu);
+		this.share.enter(vcpu);
 		vcpu.runstate.change(stateOf(vcpu), this.hypervisor.clock.now());
 		this.preempt(this.quantum);
 		this.wake();
@@ -159,6 +165,8 @@ export class Scheduler {
 	bringUp(vcpu: Vcpu): void {
 		vcpu.online = true;
 		vcpu.blocked = false;
+		this.incomplete = true;
+		this.share.enter(vcpu);
 		vcpu.runstate.change(stateOf(vcpu), this.hypervisor.clock.now());
 		if (vcpu.id === 0) updateWallClock(vcpu.domain);
 		updateVcpuTime(vcpu);
@@ -191,9 +199,23 @@ export class Scheduler {
 	unpause(domain: Domain): void {
 		if (domain.pauses === 0 || --domain.pauses > 0) return;
 		const now = this.hypervisor.clock.now();
-		for (const vcpu of domain.vcpus) if (canRun(vcpu)) vcpu.runstate.change(RunstateName.runnable, now);
+		for (const vcpu of domain.vcpus) {
+			this.share.enter(vcpu);
+			if (stateOf(vcpu) === RunstateName.runnable) vcpu.runstate.change(RunstateName.runnable, now);
+		}
 		this.preempt(this.quantum);
 		this.wake();
+	}
+
+	/** Gives a domain another share: a weight beside others', and hundredths of a processor at the most (0: no limit). */
+	setParameters(domain: Domain, weight: number, cap: number): void {
+		this.share.setParameters(domain, weight, cap);
+		this.wake();
+	}
+
+	/** What the running vCPU has had done for it, beside the instructions that it executes; in instructions. */
+	charge(instructions: number): void {
+		this.used += instructions;
 	}
 
 	/** A domain is taken off the machine: its vCPUs never run again, their timers and contexts are free. */
@@ -258,28 +280,32 @@ export class Scheduler {
 	private pick(): Vcpu | undefined {
 		const { current } = this;
 		if (current !== undefined && this.used < this.quantum && !current.yielded && canRun(current)) return current;
-		if (current !== undefined) current.yielded = false;
-		for (let tries = 0; tries <= this.vcpus.length; tries++) {
-			if (this.turn >= this.vcpus.length) this.collect();
-			const vcpu = this.vcpus[this.turn];
-			if (vcpu === undefined) return undefined;
-			this.turn++;
-			if (canRun(vcpu)) {
-				this.used = 0;
-				return vcpu;
-			}
+		if (this.incomplete) this.collect();
+		const { vcpus } = this;
+		const { length } = vcpus;
+		let best = -1;
+		for (let tried = 0, index = this.turn; tried < length; tried++, index++) {
+			if (index >= length) index = 0;
+			const vcpu = vcpus[index] as Vcpu;
+			if (!canRun(vcpu) || (vcpu === current && vcpu.yielded)) continue;
+			// Of equals, the one that has waited longest.
+			if (best < 0 || vcpu.virtualTime < (vcpus[best] as Vcpu).virtualTime) best = index;
 		}
-		return undefined;
+		const alone = current?.yielded === true && canRun(current) ? current : undefined;
+		if (current !== undefined) current.yielded = false;
+		const chosen = best < 0 ? alone : vcpus[best];
+		if (chosen === undefined) return undefined;
+		if (best >= 0) this.turn = best + 1;
+		this.used = 0;
+		this.share.choose(chosen);
+		return chosen;
 	}
 
-	/** A new round: notices vCPUs and domains that came or went. */
+	/** Notices vCPUs that have come. */
 	private collect(): void {
-		this.turn = 0;
-		let count = 0;
-		for (const domain of this.hypervisor.domains.values()) {
-			for (const vcpu of domain.vcpus) this.vcpus[count++] = vcpu;
-		}
-		this.vcpus.length = count;
+		this.incomplete = false;
+		this.vcpus = [];
+		for (const domain of this.hypervisor.domains.values()) this.vcpus.push(...domain.vcpus);
 	}
 
 	/** One slice. */
@@ -294,7 +320,8 @@ export class Scheduler {
 		vcpu.timers.catchUp();
 		vcpu.reschedule = false;
 		const before = processor.executed;
-		const fuel = this.fuel(timers.next() - start);
+		const usedBefore = this.used;
+		const fuel = this.fuel(Math.min(timers.next() - start, this.share.budget(vcpu.domain)));
 		this.sliceEnd = start + fuel / this.speedOf();
 		this.statistics.slices++;
 		try {
@@ -308,6 +335,8 @@ export class Scheduler {
 		// A slice that executes nothing (a vCPU that only takes exceptions) uses its turn up all the same.
 		this.used += Math.max(executed, 1);
 		const end = clock.now();
+		// In deterministic time, what was done for the vCPU took none.
+		this.share.charge(vcpu, clock.deterministic ? this.used - usedBefore : end - start);
 		if (executed > 10_000 && end > start) this.speed += (executed / (end - start) - this.speed) / 8;
 		if (!canRun(vcpu)) {
 			vcpu.runstate.change(stateOf(vcpu), end);
@@ -413,14 +442,15 @@ function isAlive(domain: Domain): boolean {
 }
 
 function canRun(vcpu: Vcpu): boolean {
-	return vcpu.online && !vcpu.blocked && !vcpu.domain.paused && vcpu.domain.shutdown === undefined;
+	return vcpu.online && !vcpu.blocked && vcpu.domain.canRun;
 }
 
 /** RUNSTATE_* of a vCPU that does not run. */
 function stateOf(vcpu: Vcpu): number {
-	if (canRun(vcpu)) return RunstateName.runnable;
-	const waits = vcpu.online && vcpu.blocked && vcpu.domain.shutdown === undefined;
-	return waits ? RunstateName.blocked : RunstateName.offline;
+	const { paused, shutdown } = vcpu.domain;
+	if (!vcpu.online || shutdown !== undefined) return RunstateName.offline;
+	if (vcpu.blocked) return RunstateName.blocked;
+	return paused ? RunstateName.offline : RunstateName.runnable;
 }
 
 /** One turn of the host's event loop: setImmediate in Node, a message where there is none. */

@@ -65,6 +65,8 @@ export class Vcpu {
 	initialised = false;
 	/** SCHEDOP_block or poll: waits for an event. */
 	blocked = false;
+	/** Nanoseconds that it has run, each the longer the less its domain's weight is (fair-share.ts). */
+	virtualTime = 0;
 	/** SCHEDOP_yield: gives up the rest of its turn. The run loop clears it. */
 	yielded = false;
 	/** The run loop must return to the scheduler: it blocks, yields, or a timer has moved. The scheduler clears it. */
