@@ -10,7 +10,7 @@ export type { RequestOptions } from "./toolstack/control.ts";
 export type { CoreWriter } from "./toolstack/core-dump.ts";
 export type { Domains } from "./toolstack/domains.ts";
 export { ToolstackError, type ToolstackErrorCode } from "./toolstack/errors.ts";
-export type { Trigger } from "./toolstack/guest-domain.ts";
+export type { DumpOptions, Trigger } from "./toolstack/guest-domain.ts";
 export type { DomainInfo, HostInfo, ShutdownName, VcpuInfo } from "./toolstack/info.ts";
 export {
 	EndAction,

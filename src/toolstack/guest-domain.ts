@@ -9,6 +9,7 @@ import type { Domain } from "../xen/domain.ts";
 import { sendNmi } from "../xen/hypercalls/vcpu.ts";
 import { type RequestOptions, requestShutdown, sendSysrq, setOnlineVcpus } from "./control.ts";
 import { type CoreWriter, writeCore } from "./core-dump.ts";
+import { writeGdbCore } from "./core-gdb.ts";
 import type { BuiltGuest } from "./create.ts";
 import { closeDisks, type DiskInformation, type DiskRequest } from "./disks.ts";
 import { ToolstackError } from "./errors.ts";
@@ -64,6 +65,13 @@ export interface DomainHost {
 
 /** Triggers of `xl trigger`; a PV guest has one. */
 export type Trigger = "nmi" | "reset" | "init" | "power" | "sleep" | "s3resume";
+
+export interface DumpOptions {
+	/** It goes on meanwhile; what is written is of no one moment then. */
+	readonly live?: boolean;
+	/** "xen" by default. */
+	readonly format?: "xen" | "gdb";
+}
 
 /** A domain that runs, or has run. What cannot be done throws a {@link ToolstackError} with its code. */
 export class GuestDomain {
@@ -258,16 +266,17 @@ export class GuestDomain {
 	}
 
 	/**
-	 * Writes its memory and the state of its vCPUs as an ELF file in Xen's format (docs/misc/dump-core-format.txt), for `crash` and `gdb`.
-	 * It is paused meanwhile, unless `live`.
+	 * Writes its memory and the state of its vCPUs as an ELF file: in Xen's format (docs/misc/dump-core-format.txt), which `crash` reads, or
+	 * as a core of its kernel that gdb opens. It is paused meanwhile, unless `live`.
 	 * @param write is called with each piece in order, and awaited
 	 */
-	async dumpCore(write: CoreWriter, { live = false }: { readonly live?: boolean } = {}): Promise<void> {
+	async dumpCore(write: CoreWriter, { live = false, format = "xen" }: DumpOptions = {}): Promise<void> {
 		this.checkExists();
 		const { scheduler } = this.host.machine.hypervisor;
 		if (!live) scheduler.pause(this.domain);
 		try {
-			await writeCore(this.domain, write, () => this.destroyed);
+			const writeFile = format === "gdb" ? writeGdbCore : writeCore;
+			await writeFile(this.domain, write, () => this.destroyed);
 		} finally {
 			if (!live && !this.destroyed) scheduler.unpause(this.domain);
 		}

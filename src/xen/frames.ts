@@ -164,6 +164,23 @@ export class FrameTable {
 		return (this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) === 0 ? undefined : this.words[at + info.OWNER];
 	}
 
+	/** Visits all frames of an owner, those of the hypervisor's heap too, with the index of their entries in {@link words}. */
+	forEachOf(owner: number, visit: (mfn: number, at: number) => void): void {
+		const end = this.words[info.INFO_BASE + info.FRONTIER]!;
+		for (let mfn = 1; mfn < end; mfn++) {
+			const at = this.info(mfn);
+			if ((this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) === 0) continue;
+			if (this.words[at + info.OWNER] === owner) visit(mfn, at);
+		}
+	}
+
+	/** Visits the frames that a domain owns, without those of the hypervisor's heap. */
+	forEachOwned(owner: number, visit: (mfn: number) => void): void {
+		this.forEachOf(owner, (mfn, at) => {
+			if ((this.words[at + info.REFERENCES]! & info.XEN_HEAP) === 0) visit(mfn);
+		});
+	}
+
 	references(mfn: number): number {
 		return this.words[this.info(mfn) + info.REFERENCES]! & info.REFERENCE_COUNT;
 	}

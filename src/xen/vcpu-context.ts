@@ -1,8 +1,10 @@
 /**
- * VCPUOP_initialise: a vCPU's first state from struct vcpu_guest_context, with the checks that keep a guest from giving itself
+ * VCPUOP_initialise: a vCPU's first state from struct vcpu_guest_context; and XEN_DOMCTL_getvcpucontext, the reverse. With the checks that keep a guest from giving itself
  * more than it may have. Relies on the page types for page-table roots and descriptor tables (mm/), and on the selectors that Xen
  * leaves to ring 3.
  */
+
+import { fxsave } from "../cpu/fpu/save.ts";
 import * as layout from "../cpu/layout.ts";
 import { Flag, Gpr, type GprName, Segment } from "../cpu/registers.ts";
 import {
@@ -210,4 +212,78 @@ export function setVcpuContext(vcpu: Vcpu, context: Context): HypercallResult {
 	vcpu.initialised = true;
 	if ((context.flags & Vgcf.online) !== 0) vcpu.domain.hypervisor.scheduler.bringUp(vcpu);
 	return 0;
+}
+
+const FXSAVE_ALL = true;
+
+/** Writes a vCPU's state (XEN_DOMCTL_getvcpucontext) to a linear address; it must not be running. */
+export function getVcpuContext(vcpu: Vcpu, address: number): void {
+	const { memory } = vcpu.domain.hypervisor;
+	const { registers } = vcpu;
+	memory.fill(address, vcpuGuestContext.size, 0);
+	const context = vcpuGuestContext.at(memory, address);
+	fxsave(memory, registers.base, context.fpuContext, FXSAVE_ALL);
+	context.flags =
+		Vgcf.i387Valid |
+		(vcpu.kernelMode ? Vgcf.inKernel : 0) |
+		(vcpu.failsafeCallback?.maskEvents === true ? Vgcf.failsafeDisablesEvents : 0) |
+		(vcpu.syscallCallback?.maskEvents === true ? Vgcf.syscallDisablesEvents : 0) |
+		(vcpu.online ? Vgcf.online : 0);
+	getRegisters(vcpu, context);
+	for (let vector = 0; vector < TRAP_VECTORS; vector++) {
+		const trap = vcpu.traps[vector];
+		const info = context.trapContext + vector * trapInfo.size;
+		memory.setU8(info, vector);
+		memory.setU8(info + trapInfo.offset.flags, trap?.flags ?? 0);
+		memory.setU16(info + trapInfo.offset.cs, trap?.selector ?? 0);
+		memory.setU64(info + trapInfo.offset.handler, trap?.address ?? 0);
+	}
+	context.ldtBase = vcpu.ldtBase;
+	context.ldtEntries = vcpu.ldtEntries;
+	for (const [index, mfn] of vcpu.gdtFrames.entries()) memory.setU64(context.gdtFrames + index * 8, mfn);
+	context.gdtEntries = vcpu.gdtEntries;
+	context.kernelSs = vcpu.kernelStackSelector;
+	context.kernelSp = vcpu.kernelStackPointer;
+	const control = [
+		registers.control(layout.CR0),
+		cr3OfFrame(vcpu.userRoot),
+		registers.cr2,
+		cr3OfFrame(vcpu.kernelRoot),
+	];
+	for (const [index, value] of [...control, registers.control(layout.CR4)].entries()) {
+		memory.setU64(context.controlRegisters + index * 8, value);
+	}
+	for (const [index, number] of [0, 1, 2, 3, 6, 7].entries()) {
+		memory.setU64(context.debugRegisters + number * 8, registers.debug(index));
+	}
+	context.eventCallbackRip = vcpu.eventCallback?.address ?? 0;
+	context.failsafeCallbackRip = vcpu.failsafeCallback?.address ?? 0;
+	context.syscallCallbackRip = vcpu.syscallCallback?.address ?? 0;
+	context.vmAssist = vcpu.domain.vmAssist;
+	const gsBase = registers.segmentBase(Segment.gs);
+	context.fsBase = registers.segmentBase(Segment.fs);
+	context.gsBaseKernel = vcpu.kernelMode ? gsBase : vcpu.gsBaseKernel;
+	context.gsBaseUser = vcpu.kernelMode ? vcpu.gsBaseUser : gsBase;
+}
+
+function getRegisters(vcpu: Vcpu, { memory, userRegs }: Context): void {
+	const { registers } = vcpu;
+	GENERAL.forEach((name, index) => {
+		memory.setU32(userRegs.address + index * 8, registers.low(Gpr[name]));
+		memory.setU32(userRegs.address + index * 8 + 4, registers.high(Gpr[name]));
+	});
+	userRegs.rsp = registers.get(Gpr.rsp);
+	userRegs.rip = registers.rip;
+	userRegs.rflags = (registers.rflags & ~Flag.IOPL) | vcpu.iopl;
+	userRegs.cs = registers.selector(Segment.cs);
+	userRegs.ss = registers.selector(Segment.ss);
+	userRegs.ds = registers.selector(Segment.ds);
+	userRegs.es = registers.selector(Segment.es);
+	userRegs.fs = registers.selector(Segment.fs);
+	userRegs.gs = registers.selector(Segment.gs);
+}
+
+/** xen_pfn_to_cr3 */
+function cr3OfFrame(mfn: number): number {
+	return (mfn % 2 ** 52) * 4096;
 }

@@ -27,7 +27,7 @@ export function relinquishDomain(domain: Domain): void {
 		vcpu.userRoot = 0;
 	}
 	dropDeferred(frames, domain);
-	forEachFrame(frames, domain.id, (mfn, at) => {
+	frames.forEachOf(domain.id, (mfn, at) => {
 		const word = frames.words[at + info.TYPE]!;
 		if ((word & info.PINNED) === 0) return;
 		frames.words[at + info.TYPE] = word & ~info.PINNED;
@@ -35,7 +35,7 @@ export function relinquishDomain(domain: Domain): void {
 	});
 	// Linear mappings may hold each other up in a circle: what is still a table loses its contents by force, from the top.
 	for (let level = 4; level >= 1; level--) {
-		forEachFrame(frames, domain.id, (mfn, at) => {
+		frames.forEachOf(domain.id, (mfn, at) => {
 			const word = frames.words[at + info.TYPE]!;
 			if ((word & info.TYPE_MASK) >>> 0 !== tableType(level) || (word & (info.VALIDATED | info.PARTIAL)) === 0) return;
 			if ((word & info.PARTIAL) === 0) frames.words[at + info.PROGRESS] = ENTRIES;
@@ -46,7 +46,7 @@ export function relinquishDomain(domain: Domain): void {
 			frames.putPage(mfn);
 		});
 	}
-	forEachFrame(frames, domain.id, (mfn) => frames.releaseAllocated(mfn));
+	frames.forEachOf(domain.id, (mfn) => frames.releaseAllocated(mfn));
 	frames.startWork();
 	frames.flushAll();
 }
@@ -54,18 +54,9 @@ export function relinquishDomain(domain: Domain): void {
 /** References that are left to a domain's frames: none once it is gone and no other domain maps any of them. For tests and `xl debug-keys`. */
 export function outstandingReferences(frames: FrameTable, domainId: number): { references: number; types: number } {
 	const left = { references: 0, types: 0 };
-	forEachFrame(frames, domainId, (mfn) => {
+	frames.forEachOf(domainId, (mfn) => {
 		left.references += frames.references(mfn);
 		if (frames.type(mfn) !== FrameType.none) left.types += frames.typeCount(mfn);
 	});
 	return left;
-}
-
-function forEachFrame(frames: FrameTable, owner: number, visit: (mfn: number, at: number) => void): void {
-	const end = frames.words[info.INFO_BASE + info.FRONTIER]!;
-	for (let mfn = 1; mfn < end; mfn++) {
-		const at = frames.info(mfn);
-		if ((frames.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) === 0) continue;
-		if (frames.words[at + info.OWNER] === owner) visit(mfn, at);
-	}
 }
