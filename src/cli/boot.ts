@@ -243,7 +243,7 @@ async function runGuest(
 		if (options.log || isShown(kind, xen)) process.stderr.write(`(XEN) ${line}\n`);
 	});
 	const line = commandLine(options, files, entry, interactive);
-	const handshake = files.ownRamdisk && line.includes("paravirt.input=pipe") && !/\brdinit=/.test(line);
+	const handshake = files.ownRamdisk && line.includes("paravirt.input=pipe") && !/\b(?:rdinit|root)=/.test(line);
 	let leave: (outcome: "left" | "timeout") => void = () => {};
 	const left = new Promise<Outcome>((resolve) => {
 		leave = resolve;

@@ -9,6 +9,7 @@ import { describeError, ExitStatus, fileError, UsageError } from "./errors.ts";
 import { checkArguments, nearestName } from "./options.ts";
 
 const SUBCOMMANDS: Readonly<Record<string, () => Promise<CommandDef>>> = {
+	image: async () => (await import("./image.ts")).imageCommand,
 	boot: async () => (await import("./boot.ts")).bootCommand,
 	inspect: async () => (await import("./inspect.ts")).inspectCommand,
 };

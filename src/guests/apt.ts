@@ -2,7 +2,6 @@
  * Debian packages through the machine's own apt, without root: apt-get with a state, a cache and a source list of its own in a
  * directory of the user's. The machine's mirror, proxy and keys are used, read-only; apt checks every signature.
  */
-import { spawn } from "node:child_process";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GuestError } from "./errors.ts";
@@ -15,17 +14,15 @@ import {
 	parseStanza,
 	withSuite,
 } from "./sources.ts";
+import { type Fraction, runTool } from "./tools.ts";
 
-/** Told how far a step is, as a fraction from 0 to 1. */
-export type Fraction = (done: number) => void;
+export type { Fraction } from "./tools.ts";
 
 /** Where the machine keeps its sources: apt's Dir::Etc. */
 const APT_CONFIGURATION = "/etc/apt";
 
 /** apt tells its progress on this descriptor. */
 const STATUS_OPTION = "APT::Status-Fd=3";
-/** Lines of a tool's complaints that are passed on. */
-const MOST_COMPLAINTS = 5;
 
 const NO_APT_REMEDY =
 	"Give a kernel yourself: paravirt boot KERNEL, with any distribution's vmlinuz (and --ramdisk FILE).";
@@ -87,17 +84,19 @@ export class Apt {
 
 	private run(tool: string, args: readonly string[], progress?: Fraction, cwd = this.directory): Promise<string> {
 		const options = ["-c", join(this.directory, "apt.conf"), "-o", STATUS_OPTION];
-		return runTool(tool, [...options, ...args], { cwd, progress, interruption: this.interruption });
+		const title = [tool, ...args].join(" ");
+		return runTool(tool, [...options, ...args], { cwd, progress, interruption: this.interruption, remedies, title });
 	}
 }
 
 /** Unpacks a package's files below `directory`. */
 export async function unpackPackage(file: string, directory: string): Promise<void> {
 	await mkdir(directory, { recursive: true });
-	await runTool("dpkg-deb", ["-x", file, directory], { cwd: directory });
+	await runTool("dpkg-deb", ["-x", file, directory], { cwd: directory, remedies });
 }
 
-async function systemSources(): Promise<PackageSource[]> {
+/** The machine's package sources, Debian's and others. */
+export async function systemSources(): Promise<PackageSource[]> {
 	const parts = join(APT_CONFIGURATION, "sources.list.d");
 	const files = (await readdir(parts).catch((): string[] => [])).sort().map((name) => join(parts, name));
 	const sources: PackageSource[] = [];
@@ -134,66 +133,6 @@ function configuration(directory: string): string {
 	].join("\n");
 }
 
-interface ToolOptions {
-	readonly cwd: string;
-	readonly progress?: Fraction | undefined;
-	readonly interruption?: AbortSignal | undefined;
-}
-
-/** Runs a tool in the C locale; its standard output, or a GuestError with what it said. */
-function runTool(tool: string, args: readonly string[], options: ToolOptions): Promise<string> {
-	const { cwd, progress, interruption } = options;
-	return new Promise((resolve, reject) => {
-		const child = spawn(tool, args, {
-			cwd,
-			env: { ...process.env, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
-			stdio: ["ignore", "pipe", "pipe", "pipe"],
-			...(interruption === undefined ? {} : { signal: interruption }),
-		});
-		let output = "";
-		let complaints = "";
-		let status = "";
-		child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-			output += text;
-		});
-		child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-			complaints += text;
-		});
-		child.stdio[3]?.on("data", (bytes: Buffer) => {
-			const lines = (status + bytes.toString("utf8")).split("\n");
-			status = lines.pop() ?? "";
-			for (const line of lines) {
-				const percent = /^dlstatus:\d+:([\d.]+):/.exec(line)?.[1];
-				if (percent !== undefined) progress?.(Math.min(Number(percent) / 100, 1));
-			}
-		});
-		child.on("error", (error: NodeJS.ErrnoException) => {
-			// Whoever interrupted it ends the program, and needs no message of it.
-			if (interruption?.aborted === true) return;
-			const reason = error.code === "ENOENT" ? `this machine has no ${tool}` : `${tool}: ${error.message}`;
-			reject(new GuestError(reason, NO_APT_REMEDY, { cause: error }));
-		});
-		child.on("close", (code, signal) => {
-			if (interruption?.aborted === true) return;
-			if (code === 0) {
-				resolve(output);
-				return;
-			}
-			// tar complains of each file that it cannot write.
-			const last = complaints.trim().split("\n").slice(-MOST_COMPLAINTS).join("\n");
-			const said = last === "" ? "" : `:\n${last}`;
-			const words = args.slice(args.indexOf(STATUS_OPTION) + 1).join(" ");
-			const ended = signal === null ? `failed with status ${code}` : `was ended by ${signal}`;
-			reject(
-				new GuestError(
-					`${tool} ${words} ${ended}${said}`,
-					/No space left/.test(complaints) ? SPACE_REMEDY : NETWORK_REMEDY,
-				),
-			);
-		});
-	});
-}
-
-const SPACE_REMEDY = "Free some space, or name another place with the environment variable XDG_CACHE_HOME.";
 const NETWORK_REMEDY =
 	"Check the network and the machine's apt sources, then try again; or give a kernel yourself: paravirt boot KERNEL.";
+const remedies = { missing: NO_APT_REMEDY, failed: NETWORK_REMEDY };

@@ -33,7 +33,7 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /run
 ln -s /proc/self/fd /dev/fd 2>/dev/null
-input=terminal name=paravirt
+input=terminal name=paravirt root= type=ext4 flags= mode=ro init=/sbin/init
 for word in $(cat /proc/cmdline); do
 	case "$word" in
 	paravirt.hostname=*) name=\${word#*=} ;;
@@ -41,8 +41,32 @@ for word in $(cat /proc/cmdline); do
 	paravirt.rows=*) stty rows "\${word#*=}" ;;
 	paravirt.columns=*) stty columns "\${word#*=}" ;;
 	paravirt.input=*) input=\${word#*=} ;;
+	root=*) root=\${word#*=} ;;
+	rootfstype=*) type=\${word#*=} ;;
+	rootflags=*) flags=,\${word#*=} ;;
+	init=*) init=\${word#*=} ;;
+	ro | rw) mode=$word ;;
 	esac
 done
+# Hands the machine over to the system on a disk, as initramfs-tools would. Returns where that cannot be.
+boot_root() {
+	modprobe -a xen-blkfront xen-netfront "$type"
+	case "$root" in LABEL=* | UUID=*) find="findfs $root" ;; *) find="ls $root" ;; esac
+	tries=0
+	# The disk comes when its driver has met the back end.
+	until device=$($find 2>/dev/null); do
+		tries=$((tries + 1))
+		[ $tries -le 100 ] || { echo "paravirt: there is no $root"; return; }
+		sleep 0.1
+	done
+	mkdir -p /sysroot
+	mount -t "$type" -o "$mode$flags" "$device" /sysroot || return
+	[ -e "/sysroot$init" ] || [ -h "/sysroot$init" ] || { echo "paravirt: $root has no $init"; umount /sysroot; return; }
+	umount /dev/pts /dev/shm /tmp
+	for place in dev proc sys run; do mount --move "/$place" "/sysroot/$place"; done
+	exec switch_root /sysroot "$init"
+}
+[ -z "$root" ] || boot_root
 # The console's protocol does not carry the size of the terminal: the host writes it to xenstore, which is watched for it.
 follow_size() {
 	exec 3<>/dev/xen/xenbus || return

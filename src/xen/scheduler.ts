@@ -252,6 +252,8 @@ export class Scheduler {
 			const vcpu = this.pick();
 			if (vcpu !== undefined) {
 				this.execute(vcpu);
+				// Simple guests ask for the end of a host's operation again and again, with SCHEDOP_yield: it cannot come before the host's turn.
+				if (vcpu.yielded && this.hostOperations > 0 && !this.othersWait()) return 0;
 				continue;
 			}
 			if (!this.anyAlive()) return 0;

@@ -206,6 +206,29 @@ describe("vcpu_op", () => {
 });
 
 describe("scheduler", () => {
+	it("gives the host its turn at once where the only guest yields until an operation of the host's has ended", async () => {
+		const machine = createMachine();
+		const guest = machine.addGuest();
+		const { scheduler } = guest.hypervisor;
+		let yields = 0;
+		let ended = false;
+		script(machine, guest, () => {
+			if (ended) guest.domain.shutDown(0);
+			else sched(guest, 0, SchedOp.yield, 0);
+			yields++;
+			return 100;
+		});
+		scheduler.bringUp(guest.vcpu());
+		scheduler.beginHostOperation();
+		setImmediate(() => {
+			ended = true;
+			scheduler.endHostOperation();
+		});
+		await scheduler.run();
+		// One before the host's turn, a second where the turn ends as it comes, and the last.
+		expect(yields).toBeLessThanOrEqual(3);
+	});
+
 	it("stops slices exactly at deadlines and skips idle time, the same every time", async () => {
 		const boot = async (): Promise<string[]> => {
 			const machine = createMachine();
