@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { type DebianGuest, debianGuest, type FetchOptions, guestInitramfs } from "../guests/debian.ts";
 import { GuestError } from "../guests/errors.ts";
 import { moduleDirectory } from "../guests/module-files.ts";
+import { ElfFile, isElf } from "../xen/boot/elf.ts";
+import { parseXenNotes } from "../xen/boot/notes.ts";
 import { fileError } from "./errors.ts";
 
 export interface GuestFiles {
@@ -38,7 +40,7 @@ export async function findGuest(
 	ramdiskFile: string | undefined,
 	options: FetchOptions,
 	releaseOf: (kernel: Uint8Array, name: string) => string | undefined,
-): Promise<GuestFiles & { readonly ramdisk: Uint8Array }> {
+): Promise<GuestFiles> {
 	const ramdisk = ramdiskFile === undefined ? undefined : await readInput(ramdiskFile);
 	const debian = kernelFile === undefined ? await debianGuest(options) : undefined;
 	const kernelName = debian?.kernel ?? (kernelFile as string);
@@ -46,9 +48,17 @@ export async function findGuest(
 	if (ramdisk !== undefined) {
 		return { kernel, kernelName, ramdisk, ramdiskName: ramdiskFile as string, ownRamdisk: false };
 	}
+	if (isBootLoader(kernel, kernelName)) {
+		return { kernel, kernelName, ramdisk: undefined, ramdiskName: "", ownRamdisk: false };
+	}
 	const modulesOf = debian ?? (await machineModules(releaseOf(kernel, kernelName)));
 	const own = await ownInitramfs(modulesOf, options);
 	return { kernel, kernelName, ramdisk: own, ramdiskName: OWN_RAMDISK, ownRamdisk: true };
+}
+
+/** GRUB, by its Xen notes: it loads a kernel and a ramdisk itself. */
+function isBootLoader(kernel: Uint8Array, name: string): boolean {
+	return isElf(kernel) && parseXenNotes(new ElfFile(kernel, name))?.guestOs === "GRUB";
 }
 
 async function machineModules(

@@ -12,8 +12,8 @@ const PACKAGE = /^[a-z0-9][a-z0-9.+-]+(?:[:/][a-z0-9-]+)?$/;
 const HOSTNAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 const args: ArgsDef = {
-	action: { type: "positional", required: true, description: "create", valueHint: "create" },
-	file: { type: "positional", required: true, description: "The image to make: a raw one, sparse", valueHint: "FILE" },
+	action: { type: "positional", required: false, description: "create", valueHint: "create" },
+	file: { type: "positional", required: false, description: "The image to make: a raw one, sparse", valueHint: "FILE" },
 	size: { type: "string", description: "The disk's size, e.g. 8G (default: 2G)", valueHint: "SIZE" },
 	suite: { type: "string", description: "Debian suite (default: the machine's own)", valueHint: "SUITE" },
 	packages: { type: "string", description: "Further packages", valueHint: "A,B" },
@@ -31,7 +31,10 @@ export const imageCommand: CommandDef = {
 	async run({ args: values }) {
 		const { action, file, size, suite, packages = "", hostname, force } = values as Record<string, string | undefined>;
 		if (action !== "create")
-			throw new UsageError(`image: "${action}" is no action`, "Write paravirt image create FILE.");
+			throw new UsageError(
+				action === undefined ? "image needs an action and a file" : `image: "${action}" is no action`,
+				"Write paravirt image create FILE.",
+			);
 		if (file === undefined) throw new UsageError("image create needs a file", "Write paravirt image create FILE.");
 		const bytes = size === undefined ? 2 * 2 ** 30 : parseSize("size", size);
 		if (bytes < LEAST_SIZE) throw new UsageError(`--size: ${size} is too small for Debian`, "Give 1G or more.");

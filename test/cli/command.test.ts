@@ -113,6 +113,12 @@ describe("the command", () => {
 				"Name",
 			],
 			["no such ramdisk", ["boot", text, "--ramdisk", missing], 1, `${missing}: no such file`, "Check"],
+			["no image's action", ["image"], 2, "image needs an action and a file", "image create FILE"],
+			["a small image", ["image", "create", missing, "--size", "1M"], 2, "--size: 1M is too small", "1G"],
+			["no package's name", ["image", "create", missing, "--packages", "a_b"], 2, '--packages: "a_b"', "a,b"],
+			["an image that is there", ["image", "create", text], 2, `${text} exists already`, "--force"],
+			["an entry of nothing", ["boot", "--entry", "1"], 2, "--entry needs --grub", "--grub FILE"],
+			["no configuration", ["boot", "--grub", missing], 1, `${missing}: no such file`, "Check the path."],
 			["no kernel to inspect", ["inspect"], 2, "inspect needs a kernel", "paravirt inspect KERNEL"],
 		];
 

@@ -41,7 +41,7 @@ const started = performance.now();
 const result = await lockstep({
 	kernel: files.kernel,
 	kernelName: files.kernelName,
-	ramdisk: files.ramdisk,
+	...(files.ramdisk === undefined ? {} : { ramdisk: files.ramdisk }),
 	ramdiskName: files.ramdiskName,
 	commandLine: words.join(" ").trim(),
 	memory: Number(values.memory) * 2 ** 20,
