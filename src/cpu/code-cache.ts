@@ -91,7 +91,7 @@ export class CodeCache {
 		const mfn = memory.frameAt(linear);
 		if (this.top + BLOCK_ROOM > this.indexTop - CODE_INDEX_SIZE) this.reset();
 		const page = this.pageFor(mfn, longMode);
-		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low);
+		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low, high);
 		memory.setU32(entry + layout.TLB_EXECUTE, (low & -layout.PAGE_SIZE) >>> 0);
 		memory.setU32(entry + layout.TLB_EXECUTE + 4, high);
 		memory.setU32(entry + layout.TLB_CODE, page.index);
@@ -110,7 +110,7 @@ export class CodeCache {
 		const { memory } = this;
 		const low = memory.u32(layout.STATE + layout.RIP);
 		const space = memory.u32(layout.CURRENT_SPACE);
-		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low);
+		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low, memory.u32(layout.STATE + layout.RIP + 4));
 		const known = this.byIndex.get(memory.u32(entry + layout.TLB_CODE));
 		return known && { ...known, offset: low & (layout.PAGE_SIZE - 1) };
 	}
