@@ -3,15 +3,18 @@
  * The command `paravirt`: finds the subcommand, checks the arguments, and turns every error into a message and an exit status.
  * Subcommands are loaded when they are run, so that --help and errors come at once.
  */
-import { readFileSync } from "node:fs";
 import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
-import { describeError, ExitStatus, fileError, UsageError } from "./errors.ts";
+import { ExitStatus, UsageError } from "./errors.ts";
 import { checkArguments, nearestName } from "./options.ts";
+import { runProgram } from "./program.ts";
+import { packageVersion } from "./version.ts";
 
 const SUBCOMMANDS: Readonly<Record<string, () => Promise<CommandDef>>> = {
-	image: async () => (await import("./image.ts")).imageCommand,
 	boot: async () => (await import("./boot.ts")).bootCommand,
 	inspect: async () => (await import("./inspect.ts")).inspectCommand,
+	image: async () => (await import("./image.ts")).imageCommand,
+	xl: async () => (await import("./xl/command.ts")).xlCommand,
+	daemon: async () => (await import("./daemon.ts")).daemonCommand,
 };
 
 const mainCommand: CommandDef = {
@@ -22,12 +25,6 @@ const mainCommand: CommandDef = {
 	},
 	subCommands: SUBCOMMANDS,
 };
-
-function packageVersion(): string {
-	// The same distance from src/cli and from dist/cli.
-	const description = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-	return String(description.version);
-}
 
 async function usage(command: CommandDef, parent?: CommandDef): Promise<string> {
 	const text = await renderUsage(command, parent);
@@ -44,6 +41,11 @@ async function main(args: readonly string[]): Promise<void> {
 	}
 	if (name === "--version" || name === "-v") {
 		process.stdout.write(`${packageVersion()}\n`);
+		return;
+	}
+	if (name === "xl") {
+		// Its verbs have options of their own, as xl has them.
+		process.exitCode = await (await import("./xl/xl.ts")).runXl(rest);
 		return;
 	}
 	const load = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
@@ -66,19 +68,4 @@ async function main(args: readonly string[]): Promise<void> {
 	await runCommand(command, { rawArgs: checkArguments(rest, command.args as ArgsDef) });
 }
 
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-	// Whoever reads our output has gone, as `paravirt inspect KERNEL | head` does.
-	if (error.code === "EPIPE") process.exit(141);
-	process.stderr.write(describeError(fileError("standard output", error)).text);
-	process.exit(ExitStatus.hostError);
-});
-process.stderr.on("error", (error: NodeJS.ErrnoException) => {
-	process.exit(error.code === "EPIPE" ? 141 : ExitStatus.hostError);
-});
-try {
-	await main(process.argv.slice(2));
-} catch (error) {
-	const { text, status } = describeError(error);
-	process.stderr.write(text);
-	process.exitCode = status;
-}
+await runProgram(main);

@@ -8,7 +8,7 @@ import { SIZE_NODE } from "../guests/init.ts";
 import { TerminalModes } from "./terminal-modes.ts";
 
 /** Ctrl-], by which `xl console` is left too. */
-const ESCAPE_KEY = 0x1d;
+export const ESCAPE_KEY = 0x1d;
 
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const;
@@ -51,17 +51,18 @@ export function onEveryExit(restore: () => void): () => void {
 
 /**
  * Connects a terminal to a console until the returned function is called.
- * @param leave called when the user presses Ctrl-].
+ * @param leave called when the user presses Ctrl-], or `escapeKey`
  */
 export function attachTerminal(
 	console: ConsolePort,
 	input: ReadStream,
 	output: NodeJS.WritableStream,
 	leave: () => void,
+	escapeKey = ESCAPE_KEY,
 ): () => void {
 	const modes = new TerminalModes();
 	const toGuest = (data: Uint8Array): void => {
-		const end = data.indexOf(ESCAPE_KEY);
+		const end = data.indexOf(escapeKey);
 		if (end !== 0) console.write(end < 0 ? data : data.subarray(0, end));
 		if (end >= 0) leave();
 	};

@@ -1,0 +1,129 @@
+/** `xl console`: the user's terminal, or pipes, as a domain's console. */
+import type { ReadStream, WriteStream } from "node:tty";
+import type { DaemonClient, Stream } from "../../toolstack/daemon/client.ts";
+import { UsageError } from "../errors.ts";
+import { attachTerminal, ESCAPE_KEY, followWindow } from "../terminal.ts";
+import { operand, type Session, type Verb } from "./verb.ts";
+
+export interface ConsoleOptions {
+	/** Goes on with the domain that is started in its place when it ends. */
+	readonly restarts: boolean;
+	/** The character that leaves it, where it is on a terminal. */
+	readonly escapeKey: number;
+}
+
+/** Resolved when the domain has ended, or the user has left its console. */
+export async function attachConsole(
+	session: Session,
+	domain: string,
+	{ restarts, escapeKey }: ConsoleOptions,
+): Promise<void> {
+	const client = await session.another();
+	const interactive = process.stdin.isTTY && process.stdout.isTTY;
+	let output: (bytes: Uint8Array) => void = () => {};
+	const stream = client.stream("console", { domain, restarts }, (event) => output(Buffer.from(event.output, "base64")));
+	let detach: () => void = () => {};
+	const left = new Promise<void>((leave) => {
+		detach = interactive
+			? onTerminal(client, domain, stream, escapeKey, leave, (listener) => {
+					output = listener;
+				})
+			: onPipes(stream, (listener) => {
+					output = listener;
+				});
+	});
+	try {
+		await Promise.race([stream.result, left]);
+	} finally {
+		detach();
+		client.close();
+	}
+}
+
+type SetOutput = (listener: (bytes: Uint8Array) => void) => void;
+
+function onTerminal(
+	client: DaemonClient,
+	domain: string,
+	stream: Stream<"console">,
+	escapeKey: number,
+	leave: () => void,
+	setOutput: SetOutput,
+): () => void {
+	const terminal = process.stdout as WriteStream;
+	const port = {
+		write: (bytes: Uint8Array) => {
+			stream.write(bytes);
+		},
+		pendingInput: 0,
+		onInputTaken: () => () => {},
+		onOutput: (listener: (bytes: Uint8Array) => void) => {
+			setOutput(listener);
+			return () => setOutput(() => {});
+		},
+	};
+	const stop = attachTerminal(port, process.stdin as ReadStream, terminal, leave, escapeKey);
+	const tellSize = (rows: number, columns: number): void => {
+		// A domain that has ended has no use for it.
+		client.request("terminalSize", { domain, rows, columns }).catch(() => {});
+	};
+	const size = {
+		write: (_: string, value: string) => {
+			const [rows = 0, columns = 0] = value.split(" ").map(Number);
+			tellSize(rows, columns);
+		},
+	};
+	if (terminal.rows > 0) tellSize(terminal.rows, terminal.columns);
+	const stopSizes = followWindow(terminal, size);
+	return () => {
+		stopSizes();
+		stop();
+	};
+}
+
+/** What comes on standard input is typed; its end is not the end of the console. */
+function onPipes(stream: Stream<"console">, setOutput: SetOutput): () => void {
+	const { stdin, stdout } = process;
+	setOutput((bytes) => stdout.write(bytes));
+	const type = (bytes: Uint8Array): void => {
+		if (!stream.write(bytes)) stdin.pause();
+	};
+	stream.onDrain(() => stdin.resume());
+	stdin.on("data", type);
+	return () => {
+		stdin.removeListener("data", type);
+		stdin.pause();
+	};
+}
+
+/** xenconsole's: a character, or ^ and one that Ctrl makes of it. @throws UsageError */
+function escapeCharacter(text: string): number {
+	const match = /^(\^?)([\x20-\x7e])$/.exec(text);
+	if (match === null)
+		throw new UsageError(`console: -e: "${text}" is no character`, "Give a character, or ^ with one: ^].");
+	const code = (match[2] as string).toUpperCase().charCodeAt(0);
+	return match[1] === "^" ? code & 0x1f : (match[2] as string).charCodeAt(0);
+}
+
+export const CONSOLE_VERB: Verb = {
+	name: "console",
+	operands: "[options] <Domain>",
+	count: [1, 1],
+	summary: "Attach to domain's console (Ctrl-] leaves it)",
+	options: [
+		{ short: "t", value: "<type>", help: "The kind of console: pv." },
+		{ short: "n", value: "<number>", help: "Its number: 0 (default)." },
+		{ short: "e", value: "<escape>", help: "The character that leaves it, e.g. ^] (default) or x." },
+	],
+	async run(args, session) {
+		const type = args.value("t") ?? "pv";
+		if (type !== "pv") throw new UsageError(`console: a PV guest has no console of type "${type}"`, "It has pv.");
+		const number = args.value("n") ?? "0";
+		if (number !== "0") throw new UsageError(`console: there is no console ${number}`, "Give 0, or leave -n out.");
+		const escapeKey = args.value("e");
+		await attachConsole(session, operand(args, 0), {
+			restarts: false,
+			escapeKey: escapeKey === undefined ? ESCAPE_KEY : escapeCharacter(escapeKey),
+		});
+	},
+};

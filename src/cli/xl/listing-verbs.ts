@@ -1,0 +1,274 @@
+/** Verbs that show domains and the host. */
+import { hostname, machine, release, version } from "node:os";
+import { checkCpuList } from "../../toolstack/config/cpu-list.ts";
+import { DaemonError } from "../../toolstack/daemon/errors.ts";
+import type { DomainInfo, HostInfo } from "../../toolstack/info.ts";
+import { UsageError } from "../errors.ts";
+import { formatFields, formatList, formatUptime, formatVcpus, left, right } from "./format.ts";
+import { configJson } from "./json.ts";
+import { JSON_OPTION, NoSuchDomain, operand, type Session, selectDomains, type Verb, wholeNumber } from "./verb.ts";
+
+const MIB = 2 ** 20;
+
+/** Domains; none where no daemon runs and none is named. */
+async function listed(session: Session, names: readonly string[]): Promise<readonly DomainInfo[]> {
+	try {
+		return await selectDomains(session, names);
+	} catch (error) {
+		if (names.length === 0 && error instanceof DaemonError && error.code === "not-running") return [];
+		throw error;
+	}
+}
+
+async function withVcpus(session: Session, names: readonly string[]) {
+	const domains = (await listed(session, names)).filter(({ id }) => id !== 0);
+	return Promise.all(
+		domains.map(async (domain) => ({
+			domain,
+			vcpus: await (await session.daemon()).request("vcpus", { domain: domain.id }),
+		})),
+	);
+}
+
+function infoFields(info: HostInfo): (readonly [string, string | number])[] {
+	const cpuMhz = info.cpuKilohertz / 1000;
+	return [
+		["host", hostname()],
+		["release", release()],
+		["version", version()],
+		["machine", machine()],
+		["nr_cpus", info.cpus],
+		["max_cpu_id", info.maximumCpuId],
+		["nr_nodes", info.nodes],
+		["cores_per_socket", info.coresPerSocket],
+		["threads_per_core", info.threadsPerCore],
+		["cpu_mhz", cpuMhz.toFixed(3)],
+		["virt_caps", "pv gnttab-v1 gnttab-v2"],
+		["total_memory", Math.floor(info.totalMemory / MIB)],
+		["free_memory", Math.floor(info.freeMemory / MIB)],
+		["sharing_freed_memory", 0],
+		["sharing_used_memory", 0],
+		["outstanding_claims", 0],
+		["free_cpus", 0],
+		["xen_major", info.xenMajor],
+		["xen_minor", info.xenMinor],
+		["xen_extra", info.xenExtra],
+		["xen_version", `${info.xenMajor}.${info.xenMinor}${info.xenExtra}`],
+		["xen_caps", info.xenCapabilities],
+		["xen_scheduler", info.scheduler],
+		["xen_pagesize", info.pageSize],
+		["platform_params", info.platformParameters],
+		["xen_changeset", info.xenChangeset],
+		["xen_commandline", ""],
+		["cc_compiler", info.xenCompiler],
+		["cc_compile_by", info.xenCompileBy],
+		["xend_config_format", 4],
+	];
+}
+
+/** One physical CPU on one node. */
+function topology(info: HostInfo): string {
+	const memory = `${right(Math.floor(info.totalMemory / MIB), 6)}     ${right(Math.floor(info.freeMemory / MIB), 6)}`;
+	return [
+		"cpu_topology           :\ncpu:    core    socket     node\n",
+		"  0:       0        0        0\n",
+		"device topology        :\ndevice           node\nNo device topology data available\n",
+		"numa_info              :\nnode:    memsize    memfree    distances\n",
+		`   0:    ${memory}      10\n`,
+	].join("");
+}
+
+export const LISTING_VERBS: readonly Verb[] = [
+	{
+		name: "list",
+		operands: "[options] [Domain]",
+		count: [0, Number.POSITIVE_INFINITY],
+		summary: "List information about all/some domains",
+		options: [
+			{ short: "l", long: "long", help: "Their configurations, as JSON." },
+			{ short: "v", long: "verbose", help: "Also UUIDs, shutdown reasons and security labels." },
+			{ short: "c", long: "cpupool", help: "Also the CPU pool." },
+			{ short: "n", long: "numa", help: "Also NUMA node affinity." },
+			{ short: "Z", long: "context", help: "Refused: there are no security labels." },
+			JSON_OPTION,
+		],
+		async run(args, session) {
+			if (args.has("Z")) {
+				throw new UsageError("list: -Z is not supported: there is no XSM security policy", "Leave -Z out.");
+			}
+			const domains = await listed(session, args.operands);
+			if (args.has("l")) {
+				const guests = domains.filter(({ id }) => id !== 0);
+				const configs = guests.map(async (domain) => {
+					const config = await (await session.daemon()).request("config", { domain: domain.id });
+					return { domid: domain.id, config: config === null ? null : configJson(config, domain) };
+				});
+				session.printJson(await Promise.all(configs));
+			} else if (args.has("json")) session.printJson(domains);
+			else session.print(formatList(domains, { verbose: args.has("v"), pool: args.has("c"), nodes: args.has("n") }));
+		},
+	},
+	{
+		name: "vcpu-list",
+		operands: "[Domain, ...]",
+		count: [0, Number.POSITIVE_INFINITY],
+		summary: "List the VCPUs for all/some domains",
+		options: [JSON_OPTION],
+		async run(args, session) {
+			const found = await withVcpus(session, args.operands);
+			if (args.has("json")) session.printJson(found.map(({ domain: { id, name }, vcpus }) => ({ id, name, vcpus })));
+			else session.print(formatVcpus(found));
+		},
+	},
+	{
+		name: "vcpu-pin",
+		operands: "[option] <Domain> <VCPU|all> <Hard affinity|-|all> [Soft affinity|-|all]",
+		count: [3, 4],
+		summary: "Set which CPUs a VCPU can use (the host has one: number 0)",
+		options: [{ short: "f", long: "force", help: "Accepted." }],
+		async run(args, session) {
+			const [found] = await withVcpus(session, [operand(args, 0)]);
+			const vcpu = operand(args, 1);
+			if (vcpu !== "all" && found?.vcpus[wholeNumber("vcpu-pin", "vCPU", vcpu)] === undefined) {
+				throw new UsageError(`vcpu-pin: the domain has no vCPU ${vcpu}`, "paravirt xl vcpu-list shows them.");
+			}
+			for (const list of args.operands.slice(2).filter((each) => each !== "-")) {
+				const problem = checkCpuList(list);
+				if (problem !== undefined) throw new UsageError(`vcpu-pin: ${problem}`, 'Give "all" or 0.');
+			}
+		},
+	},
+	{
+		name: "vm-list",
+		operands: "",
+		count: [0, 0],
+		summary: "List guest domains, excluding dom0, stubdoms, etc.",
+		options: [JSON_OPTION],
+		async run(args, session) {
+			const guests = (await listed(session, [])).filter(({ id }) => id !== 0);
+			if (args.has("json")) {
+				session.printJson(guests.map(({ uuid, id, name }) => ({ uuid, id, name })));
+				return;
+			}
+			session.print("UUID                                  ID    name\n");
+			for (const { uuid, id, name } of guests) session.print(`${uuid}  ${id}    ${left(name, 30)}\n`);
+		},
+	},
+	{
+		name: "domid",
+		operands: "<DomainName>",
+		count: [1, 1],
+		summary: "Convert a domain name to domain id",
+		async run(args, session) {
+			const name = operand(args, 0);
+			const found = (await selectDomains(session, [])).find((domain) => domain.name === name);
+			if (found === undefined) throw new NoSuchDomain(name);
+			session.print(String(found.id));
+		},
+	},
+	{
+		name: "domname",
+		operands: "<DomainId>",
+		count: [1, 1],
+		summary: "Convert a domain id to domain name",
+		async run(args, session) {
+			const id = wholeNumber("domname", "domain id", operand(args, 0));
+			const [found] = await selectDomains(session, [String(id)]);
+			session.print(found?.name ?? "");
+		},
+	},
+	{
+		name: "uptime",
+		operands: "[options] [Domain]",
+		count: [0, Number.POSITIVE_INFINITY],
+		summary: "Print uptime for all/some domains",
+		options: [{ short: "s", long: "short", help: "One line each, as uptime prints it." }, JSON_OPTION],
+		async run(args, session) {
+			const domains = await listed(session, args.operands);
+			if (args.has("json")) {
+				session.printJson(domains.map(({ id, name, uptimeSeconds }) => ({ id, name, uptimeSeconds })));
+			} else if (args.has("s")) {
+				const time = new Date().toTimeString().slice(0, 8);
+				for (const { id, name, uptimeSeconds } of domains) {
+					session.print(` ${time} up ${formatUptime(uptimeSeconds, true)}, ${name} (${id})\n`);
+				}
+			} else {
+				session.print(`${left("Name", 33)} ${right("ID", 4)} Uptime\n`);
+				for (const { id, name, uptimeSeconds } of domains) {
+					session.print(`${left(name, 33)} ${right(id, 4)} ${formatUptime(uptimeSeconds)}\n`);
+				}
+			}
+		},
+	},
+	{
+		name: "sched-credit",
+		operands: "[-d <Domain> [-w[=WEIGHT]|-c[=CAP]]] [-s] [-p CPUPOOL]",
+		count: [0, 0],
+		summary: "Get/set credit scheduler parameters",
+		options: [
+			{ short: "d", long: "domain", value: "DOMAIN", help: "The domain to show or change." },
+			{ short: "w", long: "weight", value: "WEIGHT", help: "Its weight, 1 to 65535." },
+			{ short: "c", long: "cap", value: "CAP", help: "Its cap in hundredths of a CPU; 0 for none." },
+			{ short: "p", long: "cpupool", value: "CPUPOOL", help: "The pool: there is Pool-0." },
+			{ short: "s", long: "schedparam", help: "Refused: the scheduler has no parameters of its own." },
+			{ short: "t", long: "tslice_ms", value: "TSLICE", help: "Refused, as -s." },
+			{ short: "r", long: "ratelimit_us", value: "RLIMIT", help: "Refused, as -s." },
+			{ short: "m", long: "migration_delay_us", value: "DELAY", help: "Refused, as -s." },
+			JSON_OPTION,
+		],
+		async run(args, session) {
+			const refused = ["s", "t", "r", "m"].find((letter) => args.has(letter));
+			if (refused !== undefined) {
+				const reason = `sched-credit: -${refused} is not supported: the scheduler has no parameters of its own`;
+				throw new UsageError(reason, "Set a domain's weight and cap: -d DOMAIN -w WEIGHT -c CAP.");
+			}
+			const pool = args.value("p") ?? "Pool-0";
+			if (pool !== "Pool-0") throw new UsageError(`sched-credit: there is no pool ${pool}`, "Give Pool-0.");
+			const domain = args.value("d");
+			const [weight, cap] = [args.value("w"), args.value("c")];
+			if (weight !== undefined || cap !== undefined) {
+				if (domain === undefined) throw new UsageError("sched-credit: Must specify a domain.", "Give -d DOMAIN.");
+				await (await session.daemon()).request("setScheduling", {
+					domain,
+					...(weight === undefined ? {} : { weight: wholeNumber("sched-credit", "weight", weight) }),
+					...(cap === undefined ? {} : { cap: wholeNumber("sched-credit", "cap", cap) }),
+				});
+				return;
+			}
+			const domains = await listed(session, domain === undefined ? [] : [domain]);
+			const guests = domains.filter(({ id }) => id !== 0);
+			if (args.has("json")) {
+				session.printJson(guests.map((each) => ({ id: each.id, name: each.name, weight: each.weight, cap: each.cap })));
+				return;
+			}
+			if (domain === undefined) session.print("Cpupool Pool-0: [sched params unavailable]\n");
+			session.print(`${left("Name", 33)} ${right("ID", 4)} ${right("Weight", 6)} ${right("Cap", 4)}\n`);
+			for (const each of guests) {
+				session.print(`${left(each.name, 33)} ${right(each.id, 4)} ${right(each.weight, 6)} ${right(each.cap, 4)}\n`);
+			}
+		},
+	},
+	{
+		name: "dmesg",
+		operands: "[-c]",
+		count: [0, 0],
+		summary: "Read and/or clear the hypervisor's message buffer",
+		options: [{ short: "c", long: "clear", help: "Clear it." }],
+		async run(args, session) {
+			const text = await (await session.daemon()).request("log", { clear: args.has("c") });
+			session.print(text.replace(/^(?=.)/gm, "(XEN) "));
+		},
+	},
+	{
+		name: "info",
+		operands: "",
+		count: [0, 0],
+		summary: "Get information about the host",
+		options: [{ short: "n", long: "numa", help: "Also topology and NUMA information." }, JSON_OPTION],
+		async run(args, session) {
+			const info = await (await session.daemon()).request("info", {});
+			if (args.has("json")) session.printJson({ ...Object.fromEntries(infoFields(info)), ...info });
+			else session.print(formatFields(infoFields(info)) + (args.has("n") ? topology(info) : ""));
+		},
+	},
+];
