@@ -90,6 +90,17 @@ export class BackRing {
 		return this.waiting !== 0;
 	}
 
+	/**
+	 * Asks to be notified of the next request behind those that are there, for who needs several and has too few.
+	 * @returns whether more have come meanwhile, of which no notification will come
+	 */
+	awaitMore(): boolean {
+		const { first, memory } = this;
+		const produced = memory.u32(first + offset.reqProd);
+		memory.setU32(first + offset.reqEvent, (produced + 1) >>> 0);
+		return memory.u32(first + offset.reqProd) !== produced;
+	}
+
 	/** Copies between a slot and private bytes; entries of rings of several pages may lie across two of them. */
 	private copy(slot: number, bytes: Uint8Array, out: boolean): void {
 		const at = HEADER + slot * this.entrySize;

@@ -24,8 +24,6 @@ export interface NetworkPort {
 	roomAvailable?(): void;
 	/** The frames that another port passed in one go have ended: answers may be sent together. */
 	settle?(): void;
-	/** The port on which these addresses are has gone. */
-	neighbourGone?(addresses: readonly string[]): void;
 }
 
 /** What a port does with its network. */
