@@ -1,4 +1,6 @@
 /** The library `paravirt`, on Node.js: a Host runs domains. */
+
+export type { NatOptions } from "./backends/net/nat/nat.ts";
 export type { DomainEnd, DomainOptions, EndReason, GuestConsole, GuestDomain, HostOptions } from "./host/host.ts";
 export type { KernelCache } from "./host/kernel-cache.ts";
 export { Host } from "./host/node/host.ts";
@@ -12,6 +14,7 @@ export type { Domains } from "./toolstack/domains.ts";
 export { ToolstackError, type ToolstackErrorCode } from "./toolstack/errors.ts";
 export type { DumpOptions, Trigger } from "./toolstack/guest-domain.ts";
 export type { DomainInfo, HostInfo, ShutdownName, VcpuInfo } from "./toolstack/info.ts";
+export { NetworkError, type NetworkInformation, type NetworkRequest } from "./toolstack/network-interfaces.ts";
 export {
 	EndAction,
 	type EndActions,

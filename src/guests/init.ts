@@ -33,7 +33,7 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /run
 ln -s /proc/self/fd /dev/fd 2>/dev/null
-input=terminal name=paravirt root= type=ext4 flags= mode=ro init=/sbin/init
+input=terminal name=paravirt root= type=ext4 flags= mode=ro init=/sbin/init network=on
 for word in $(cat /proc/cmdline); do
 	case "$word" in
 	paravirt.hostname=*) name=\${word#*=} ;;
@@ -46,6 +46,7 @@ for word in $(cat /proc/cmdline); do
 	rootflags=*) flags=,\${word#*=} ;;
 	init=*) init=\${word#*=} ;;
 	ro | rw) mode=$word ;;
+	paravirt.net=*) network=\${word#*=} ;;
 	esac
 done
 # Hands the machine over to the system on a disk, as initramfs-tools would. Returns where that cannot be.
@@ -81,6 +82,13 @@ follow_size() {
 }
 hostname "$name"
 ip link set lo up
+# The first network interface, where there is one, asks for its address; the answer is at once where the network has a NAT.
+if [ "$network" = on ] && [ -d /sys/bus/xen/devices/vif-0 ]; then
+	modprobe xen-netfront 2>/dev/null
+	tries=0
+	while [ ! -e /sys/class/net/eth0 ] && [ $tries -lt 20 ]; do sleep 0.1; tries=$((tries + 1)); done
+	ip link set eth0 up && udhcpc -i eth0 -n -q -t 3 -T 1 -x "hostname:$name" >/dev/null 2>&1
+fi
 cd /root
 if [ "$input" = pipe ]; then
 	# The console's input is a list of commands: no echo, no prompt, and its end is the end of the shell.

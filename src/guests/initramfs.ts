@@ -67,6 +67,22 @@ function endingProgram(name: string): string {
 	return `#!/bin/sh\nsync\nexec busybox ${name} -f "$@"\n`;
 }
 
+/** What busybox's DHCP client calls when it has got an address, or lost it. */
+const DHCP_SCRIPT = `#!/bin/sh
+case "$1" in
+deconfig) ip addr flush dev "$interface"; ip link set "$interface" up ;;
+bound | renew)
+	ip addr replace "$ip/\${mask:-24}" dev "$interface"
+	[ -n "$mtu" ] && ip link set "$interface" mtu "$mtu"
+	for each in $router; do ip route replace default via "$each" dev "$interface"; done
+	{
+		[ -n "$domain" ] && echo "search $domain"
+		for each in $dns; do echo "nameserver $each"; done
+	} >/etc/resolv.conf
+	;;
+esac
+`;
+
 /** One directory for all programs, whatever path they are called by. */
 const LINKS: Readonly<Record<string, string>> = { sbin: "bin", "usr/bin": "../bin", "usr/sbin": "../bin" };
 
@@ -128,6 +144,7 @@ export function buildInitramfs(contents: InitramfsContents): Uint8Array {
 	for (const applet of busyboxApplets(contents.busybox)) {
 		if (applet !== "busybox") add(symbolicLink(`bin/${applet}`, "busybox"));
 	}
+	add(regularFile("usr/share/udhcpc/default.script", DHCP_SCRIPT, 0o755));
 	for (const name of ENDING_PROGRAMS) add(regularFile(`bin/${name}`, endingProgram(name), 0o755));
 	if (contents.release !== undefined) {
 		const root = `lib/modules/${contents.release}`;

@@ -2,6 +2,8 @@
  * The library: a machine on which domains are created, watched, managed and ended. It puts the layers together and knows the platform
  * only as an interface; what is done to domains is in toolstack/.
  */
+
+import type { NatOptions } from "../backends/net/nat/nat.ts";
 import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { StoreClient } from "../store/client.ts";
@@ -14,6 +16,7 @@ import { ConsoleEvents, type DomainHost, GuestDomain } from "../toolstack/guest-
 import { type DomainInfo, domainInfo, type HostInfo, hostInfo } from "../toolstack/info.ts";
 import type { Machine } from "../toolstack/machine.ts";
 import { checkName } from "../toolstack/names.ts";
+import { closeNetworks, type NetworkRequest, type OpenNetwork } from "../toolstack/network-interfaces.ts";
 import { type EndActions, LIBRARY_END_ACTIONS, type SchedulingParameters } from "../toolstack/options.ts";
 import { checkScheduling } from "../toolstack/scheduling.ts";
 import { parseUuid } from "../toolstack/uuid.ts";
@@ -46,6 +49,8 @@ export interface HostOptions {
 	 * the host busy; 1000 by default.
 	 */
 	readonly restartInterval?: number;
+	/** The NAT network, to which interfaces without a `bridge` are connected (docs/networks.md). */
+	readonly nat?: NatOptions;
 	/** What to trace: bits of TraceCategory. */
 	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
 }
@@ -75,6 +80,8 @@ export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingPa
 	readonly paused?: boolean;
 	/** Disks that it has from the beginning: xl's specifications ("disk.qcow2,qcow2,xvda,rw"), or objects. */
 	readonly disks?: readonly (DiskRequest | string)[];
+	/** Network interfaces that it has from the beginning: xl's specifications ("bridge=lan,rate=10Mb/s", "" for a usual one), or objects. */
+	readonly networks?: readonly (NetworkRequest | string)[];
 	/** Frames of its grant table and of its mappings of others' grants, and the highest event channel, at the most. */
 	readonly maximumGrantFrames?: number;
 	readonly maximumMaptrackFrames?: number;
@@ -111,6 +118,7 @@ export class Host {
 			options.clock ?? "real",
 			platform,
 			options.processor,
+			options.nat,
 		);
 		if (options.trace !== undefined) {
 			this.hypervisor.trace.categories = options.trace.categories;
@@ -191,15 +199,19 @@ export class Host {
 			onInputTaken: events.inputTaken.emit,
 		};
 		const disks = await this.machine.disks.openAll(options.disks ?? []);
+		let networks: OpenNetwork[] = [];
 		let built: BuiltGuest;
 		try {
+			networks = await this.machine.networks.openAll(options.networks ?? []);
 			built = buildGuest(this.machine, request);
 		} catch (error) {
+			closeNetworks(networks);
 			await closeDisks(disks);
 			throw error;
 		}
 		try {
 			this.machine.disks.attachAll(built.domain.id, disks);
+			this.machine.networks.attachAll(built.domain.id, networks, options.name);
 		} catch (error) {
 			built.destroy();
 			throw error;

@@ -2,6 +2,7 @@
  * Puts the layers together: a hypervisor with this project's processor, and the services of domain 0 beside it. Guests are put on it by
  * toolstack/create.ts.
  */
+import type { NatOptions } from "../backends/net/nat/nat.ts";
 import { BackendBus } from "../backends/xenbus/bus.ts";
 import { createProcessor, type EngineOptions } from "../cpu/engine.ts";
 import { Memory } from "../cpu/memory.ts";
@@ -11,6 +12,7 @@ import { connectGuest } from "../store/guest-link.ts";
 import { StoreServer } from "../store/server.ts";
 import { Disks } from "../toolstack/disks.ts";
 import type { Machine } from "../toolstack/machine.ts";
+import { NetworkInterfaces } from "../toolstack/network-interfaces.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import { ServiceDomain } from "../xen/events-service.ts";
 import { createHypervisor } from "../xen/hypervisor.ts";
@@ -26,6 +28,7 @@ export function createMachine(
 	clock: "real" | "deterministic",
 	platform: Platform,
 	processor: EngineOptions = {},
+	nat: NatOptions = {},
 ): Machine {
 	const hypervisor = createHypervisor({
 		memory: new Memory(frames),
@@ -49,5 +52,6 @@ export function createMachine(
 	writeInitialNodes(store);
 	const backends = new BackendBus(store, service);
 	const disks = new Disks(store, backends, platform.blockFiles(clock === "deterministic"));
-	return { hypervisor, service, storeServer, store, backends, disks };
+	const networks = new NetworkInterfaces(hypervisor, store, backends, platform.network, nat);
+	return { hypervisor, service, storeServer, store, backends, disks, networks };
 }

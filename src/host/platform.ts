@@ -1,7 +1,9 @@
 /**
  * What differs between Node.js and a browser, as far as a machine needs it. One implementation a platform: node/platform.ts.
  */
+
 import type { BlockFiles } from "../backends/block/image.ts";
+import type { HostNetwork } from "../backends/net/nat/host-network.ts";
 
 export interface Platform {
 	/** Monotonic time in milliseconds, with fractions. */
@@ -12,6 +14,8 @@ export interface Platform {
 	residentBytes(): number | undefined;
 	/** The contents of a file. A browser takes the name for a URL. */
 	readFile(name: string): Promise<Uint8Array>;
+	/** The host's network, for the NAT; undefined where the platform has none. */
+	readonly network?: HostNetwork;
 	/**
 	 * Files that disks are stored in.
 	 * @param synchronous whether every operation must end at once, so that a run can be repeated

@@ -18,6 +18,7 @@ import { Listeners } from "./listeners.ts";
 import type { Machine } from "./machine.ts";
 import { setMaximumMemory, setMemoryTarget } from "./memory.ts";
 import { checkName } from "./names.ts";
+import { closeNetworks, type NetworkInformation, type NetworkRequest } from "./network-interfaces.ts";
 import type { EndAction, EndActions, SchedulingParameters } from "./options.ts";
 import { checkScheduling } from "./scheduling.ts";
 import { formatUuid } from "./uuid.ts";
@@ -312,6 +313,33 @@ export class GuestDomain {
 	 */
 	resizeDisk(disk: string | number, size?: number): Promise<void> {
 		return this.host.machine.disks.resize(this.id, disk, size);
+	}
+
+	/**
+	 * Gives it a network interface while it runs.
+	 * @throws NetworkError
+	 */
+	async attachNetwork(network: NetworkRequest | string = ""): Promise<NetworkInformation> {
+		this.checkExists();
+		const { networks } = this.host.machine;
+		const opened = await networks.open(network);
+		if (this.destroyed) closeNetworks([opened]);
+		this.checkExists();
+		return networks.attach(this.id, opened, this.name);
+	}
+
+	/**
+	 * Takes a network interface away; resolved when nothing of it is in use any more.
+	 * @param which its number or Ethernet address
+	 * @throws NetworkError where it has no such interface
+	 */
+	detachNetwork(which: number | string, options?: DetachOptions): Promise<"closed" | "forced"> {
+		return this.host.machine.networks.detach(this.id, which, options);
+	}
+
+	/** Its network interfaces, as `xl network-list` shows them. */
+	networks(): readonly NetworkInformation[] {
+		return this.host.machine.networks.list(this.id);
 	}
 
 	/** Its disks, as `xl block-list` shows them. */

@@ -5,6 +5,7 @@ import type { StoreServer } from "../store/server.ts";
 import type { ServiceDomain } from "../xen/events-service.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { Disks } from "./disks.ts";
+import type { NetworkInterfaces } from "./network-interfaces.ts";
 
 export interface Machine {
 	readonly hypervisor: Hypervisor;
@@ -16,6 +17,8 @@ export interface Machine {
 	readonly backends: BackendBus;
 	/** Disks of guests. */
 	readonly disks: Disks;
+	/** Network interfaces of guests, and the networks that they are in. */
+	readonly networks: NetworkInterfaces;
 }
 
 /** Domain 0, to which guests grant their rings. */

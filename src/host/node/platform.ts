@@ -2,6 +2,7 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import type { Platform, WritableFile } from "../platform.ts";
 import { nodeBlockFiles } from "./block-files.ts";
+import { nodeNetwork } from "./network.ts";
 
 export const nodePlatform: Platform = {
 	milliseconds: () => performance.now(),
@@ -12,6 +13,7 @@ export const nodePlatform: Platform = {
 	residentBytes: () => process.memoryUsage.rss(),
 	readFile: (name) => readFile(name),
 	blockFiles: (synchronous) => nodeBlockFiles({ synchronous }),
+	network: nodeNetwork,
 	createFile,
 };
 

@@ -25,6 +25,8 @@ const MOST_ADDRESSES = 16;
 interface Question {
 	/** As the guest sent it. */
 	readonly bytes: Uint8Array;
+	/** Its address. */
+	readonly guest: number;
 	readonly answer: (bytes: Uint8Array) => void;
 	tries: number;
 	/** Whom it was sent to last. */
@@ -50,21 +52,24 @@ export class DnsProxy {
 	}
 
 	/** A guest's question; `answer` sends what is to be answered. */
-	ask(bytes: Uint8Array, answer: (bytes: Uint8Array) => void): void {
+	ask(bytes: Uint8Array, guest: number, answer: (bytes: Uint8Array) => void): void {
 		if (bytes.length < HEADER || (get16(bytes, 2) & Flag.response) !== 0 || this.questions.size >= MOST_QUESTIONS)
 			return;
 		let number = this.environment.random32() & 0xffff;
 		while (this.questions.has(number)) number = (number + 1) & 0xffff;
-		const question: Question = { bytes: bytes.slice(), answer, tries: 0, server: undefined, resolving: false };
+		const question: Question = { guest, bytes: bytes.slice(), answer, tries: 0, server: undefined, resolving: false };
 		this.questions.set(number, question);
 		this.environment.beginHostOperation();
 		this.tryNext(number, question);
 	}
 
+	/** Forgets the questions of a guest. */
+	abort(guest: number): void {
+		for (const [number, question] of [...this.questions]) if (question.guest === guest) this.forget(number);
+	}
+
 	close(): void {
 		for (const number of [...this.questions.keys()]) this.forget(number);
-		this.socket?.close();
-		this.socket = undefined;
 	}
 
 	private tryNext(number: number, question: Question): void {
@@ -134,7 +139,12 @@ export class DnsProxy {
 	}
 
 	private forget(number: number): void {
-		if (this.questions.delete(number)) this.environment.endHostOperation();
+		if (!this.questions.delete(number)) return;
+		this.environment.endHostOperation();
+		// The next question comes from another port, which nobody can guess.
+		if (this.questions.size > 0) return;
+		this.socket?.close();
+		this.socket = undefined;
 	}
 }
 

@@ -132,11 +132,14 @@ export class Nat implements NetworkPort {
 	}
 
 	/**
-	 * Opens a port of the host that leads to the interface with an Ethernet address.
+	 * Opens a port of the host that leads to the interface whose Ethernet address `mac` tells, where there is one at the moment.
 	 * @throws the error of the system where the host cannot listen there
 	 */
-	async forward({ address, guestPort, port, protocol }: Forward, mac: string): Promise<Listener> {
-		const target = (): number | undefined => (this.closed ? undefined : this.dhcp.addressOf(mac));
+	async forward({ address, guestPort, port, protocol }: Forward, mac: () => string | undefined): Promise<Listener> {
+		const target = (): number | undefined => {
+			const wanted = mac();
+			return this.closed || wanted === undefined ? undefined : this.dhcp.addressOf(wanted);
+		};
 		const open = protocol === "tcp" ? this.forwardTcp : this.forwardUdp;
 		const listener = await open.call(this, address, port, guestPort, target);
 		const entry: Listener = {
@@ -182,7 +185,11 @@ export class Nat implements NetworkPort {
 	/** An interface has gone: what it had with the host's network ends. */
 	interfaceGone(mac: string): void {
 		const address = this.dhcp.addressOf(mac);
-		if (address !== undefined) this.tcp.abort(address);
+		if (address !== undefined) {
+			this.tcp.abort(address);
+			this.udp.abort(address);
+			this.dns.abort(address);
+		}
 		this.dhcp.unreserve(mac);
 	}
 
@@ -294,7 +301,7 @@ export class Nat implements NetworkPort {
 	}
 
 	private answerDns(question: Uint8Array, guest: number, guestPort: number): void {
-		this.dns.ask(question, (bytes) => {
+		this.dns.ask(question, guest, (bytes) => {
 			sendDatagram(this.station, {
 				source: this.dnsAddress,
 				sourcePort: DNS_PORT,

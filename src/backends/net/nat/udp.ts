@@ -59,22 +59,24 @@ export function sendDatagram(station: Station, datagram: OutgoingDatagram): bool
 	const length = Udp.header + bytes.length;
 	if (Ipv4.header + length > MAX_PACKET) return false;
 	const target = datagram.mac === undefined ? {} : { mac: datagram.mac };
-	const packet = { source, destination, protocol: IpProtocol.udp, ...target };
-	const write = (to: Uint8Array, at: number): void => {
-		put16(to, at + Udp.source, sourcePort);
-		put16(to, at + Udp.destination, destinationPort);
-		put16(to, at + Udp.length, length);
-		put16(to, at + Udp.checksum, 0);
-		to.set(bytes, at + Udp.header);
-	};
-	if (Ipv4.header + length <= station.mtu) return station.send({ ...packet, length, checksumAt: Udp.checksum, write });
-	// The checksum is over the whole datagram, which no fragment is: it must be complete.
+	// The checksum is complete: it is over the whole datagram, which no fragment is, and DHCP clients that read raw packets look at it.
 	const whole = new Uint8Array(Ipv4.header + length);
 	put32(whole, Ipv4.source, source);
 	put32(whole, Ipv4.destination, destination);
-	write(whole, Ipv4.header);
-	completeChecksum(whole, { version: 4, network: 0, at: Ipv4.header, protocol: IpProtocol.udp, end: whole.length });
-	return station.sendInFragments({ ...packet, length, write: (to, at) => to.set(whole.subarray(Ipv4.header), at) });
+	const at = Ipv4.header;
+	put16(whole, at + Udp.source, sourcePort);
+	put16(whole, at + Udp.destination, destinationPort);
+	put16(whole, at + Udp.length, length);
+	whole.set(bytes, at + Udp.header);
+	completeChecksum(whole, { version: 4, network: 0, at, protocol: IpProtocol.udp, end: whole.length });
+	return station.sendInFragments({
+		source,
+		destination,
+		protocol: IpProtocol.udp,
+		length,
+		write: (to, start) => to.set(whole.subarray(at), start),
+		...target,
+	});
 }
 
 export class UdpTable {
@@ -132,6 +134,12 @@ export class UdpTable {
 		this.sessions.set(key, { reply, usedAt: this.environment.now() });
 		this.sweepLater();
 		this.deliver(guest, guestPort, remote, remotePort, bytes);
+	}
+
+	/** Ends what a guest's address has. */
+	abort(guest: number): void {
+		for (const [key, flow] of this.flows) if (flow.guest === guest) this.removeFlow(key, flow);
+		for (const key of this.sessions.keys()) if (key.startsWith(`${guest}:`)) this.sessions.delete(key);
 	}
 
 	close(): void {

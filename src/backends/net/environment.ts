@@ -1,0 +1,41 @@
+/** What the NAT needs of the machine that it serves: its time, so that a run with the deterministic clock repeats, and its log. */
+import type { Hypervisor } from "../../xen/hypervisor.ts";
+import { ServiceTimer } from "../timer.ts";
+import type { HostNetwork, NatEnvironment } from "./nat/host-network.ts";
+
+const NANOSECONDS = 1_000_000;
+/** Milliseconds of the host's time for which deterministic time waits for an answer from the host's network. */
+const PATIENCE = 500;
+
+export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): NatEnvironment {
+	const { clock, log, scheduler } = hypervisor;
+	const timer = new ServiceTimer(hypervisor);
+	let patience: ReturnType<typeof setTimeout> | undefined;
+	// Any numbers will do where they are to be the same each time.
+	let last = 0;
+	return {
+		network,
+		now: () => clock.now() / NANOSECONDS,
+		setTimer: (deadline, callback) => {
+			if (deadline === Number.POSITIVE_INFINITY) timer.stop();
+			else timer.set(Math.ceil(deadline * NANOSECONDS), callback);
+		},
+		random32: () => {
+			if (!clock.deterministic) return crypto.getRandomValues(new Uint32Array(1))[0] as number;
+			last = (Math.imul(last, 1664525) + 1013904223) >>> 0;
+			return last;
+		},
+		log: (text) => log.write(text),
+		beginHostOperation: () => scheduler.beginHostOperation(),
+		endHostOperation: () => scheduler.endHostOperation(),
+		hostActivity: () => {
+			if (!clock.deterministic) return;
+			if (patience === undefined) scheduler.beginHostOperation();
+			else clearTimeout(patience);
+			patience = setTimeout(() => {
+				patience = undefined;
+				scheduler.endHostOperation();
+			}, PATIENCE);
+		},
+	};
+}
