@@ -144,7 +144,7 @@ export function buildInitramfs(contents: InitramfsContents): Uint8Array {
 	for (const applet of busyboxApplets(contents.busybox)) {
 		if (applet !== "busybox") add(symbolicLink(`bin/${applet}`, "busybox"));
 	}
-	add(regularFile("usr/share/udhcpc/default.script", DHCP_SCRIPT, 0o755));
+	add(regularFile("etc/udhcpc/default.script", DHCP_SCRIPT, 0o755));
 	for (const name of ENDING_PROGRAMS) add(regularFile(`bin/${name}`, endingProgram(name), 0o755));
 	if (contents.release !== undefined) {
 		const root = `lib/modules/${contents.release}`;
