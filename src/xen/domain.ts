@@ -41,8 +41,7 @@ export class Domain {
 	parked = false;
 	/** System time at which it was created. */
 	created = 0;
-	/** Machine frame of the first table that it no longer uses but that is not yet dropped (mm/page-types.ts), 0 for none. */
-	deferredTable = 0;
+	private deferred = 0;
 	/** Its memory map as the toolstack (or XENMEM_set_memory_map) gave it: struct e820entry, twenty bytes each. */
 	memoryMap: Uint8Array | undefined;
 	/** Set once it has shut down: a ShutdownReason. */
@@ -81,6 +80,15 @@ export class Domain {
 	set vmAssist(bits: number) {
 		this.assist = bits;
 		for (const vcpu of this.vcpus) vcpu.block.vmAssist = bits;
+	}
+
+	/** Machine frame of the first table that it no longer uses but that is not yet dropped (mm/page-types.ts), 0 for none. */
+	get deferredTable(): number {
+		return this.deferred;
+	}
+	set deferredTable(mfn: number) {
+		this.deferred = mfn;
+		for (const vcpu of this.vcpus) vcpu.block.deferredTable = mfn;
 	}
 
 	/** Frames that it owns now. */

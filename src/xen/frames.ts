@@ -13,6 +13,7 @@ import * as info from "./mm/frame-info.ts";
 import { FrameType } from "./mm/frame-info.ts";
 import { MachineToPhysical } from "./mm/m2p.ts";
 import * as types from "./mm/page-types.ts";
+import { SHARED, shared } from "./vcpu-block.ts";
 
 /** What the frame table needs of the hypervisor around it. */
 export interface FrameHost {
@@ -30,6 +31,8 @@ const COMPLAINT_LIMIT = 200;
 /** More frames than this, and a flush forgets everything. */
 const STALE_LIMIT = 16;
 const DOMAIN_IDS = 0x8000;
+/** Index of the TLB epoch in {@link FrameTable.words}. */
+const EPOCH = (SHARED + shared.offset.epoch) / 4;
 
 export class FrameTable {
 	/** The whole memory as words; an index is a linear address divided by four. */
@@ -37,8 +40,6 @@ export class FrameTable {
 	/** Machine frames, used or not. */
 	readonly frames: number;
 	readonly machineToPhysical: MachineToPhysical;
-	/** Number of the TLB epoch: a flush of everything starts a new one. A frame stamped with an older one is in no TLB. */
-	epoch = 1;
 	/** Work that the running hypercall may still do, and what each gets; see {@link startWork}. */
 	work = WORK_SLICE;
 	workSlice = WORK_SLICE;
@@ -53,11 +54,20 @@ export class FrameTable {
 	) {
 		this.words = new Uint32Array(memory.wasm.buffer);
 		this.frames = memory.frames;
+		this.epoch = 1;
 		const head = info.INFO_BASE;
 		this.words[head + info.REFERENCES] = info.ALLOCATED | 1;
 		this.words[head + info.OWNER] = DOMID_XEN;
 		this.words[head + info.FRONTIER] = 1;
 		this.machineToPhysical = new MachineToPhysical(this);
+	}
+
+	/** Number of the TLB epoch: a flush of everything starts a new one. A frame stamped with an older one is in no TLB. */
+	get epoch(): number {
+		return this.words[EPOCH]!;
+	}
+	set epoch(number: number) {
+		this.words[EPOCH] = number;
 	}
 
 	/** Index in {@link words} of a frame's entry. The caller has checked that mfn < frames. */

@@ -31,6 +31,11 @@ export const vcpuBlock = struct(
 		userRoot: u32,
 		/** Linear address of vcpu_info. */
 		vcpuInfo: u32,
+		/** Domain id, and the first table that the domain still has to drop (Domain.deferredTable keeps it). */
+		domainId: u32,
+		deferredTable: u32,
+		/** Selector whose descriptor was last asked for in vain because its page of the LDT is missing, or 0. */
+		ldtFault: u32,
 		/** stack_switch. */
 		kernelStackSelector: u16,
 		pad2: u16,
@@ -70,6 +75,8 @@ export const shared = struct({
 	currentBlock: u32,
 	/** TraceCategory bits that are printed: what is traced is TypeScript's. */
 	traceCategories: u32,
+	/** Number of the TLB epoch (frames.ts). */
+	epoch: u32,
 	hypercalls: array(f64, HYPERCALLS),
 	exceptions: array(f64, TRAP_VECTORS),
 	/** One element each. */

@@ -90,8 +90,6 @@ export class Vcpu {
 	ldtEntries = 0;
 	/** Machine frames of the LDT's pages that are in use, 0 for the others (mm/ldt.ts). */
 	readonly ldtFrames = new Uint32Array(16);
-	/** The selector (without RPL) whose descriptor was last asked for in vain because its page of the LDT is missing, or 0. */
-	ldtFault = 0;
 	/** Machine frame of a table that it was preempted while checking (mm/page-types.ts), 0 for none. */
 	partialTable = 0;
 	/** PHYSDEVOP_set_iobitmap: virtual address and number of ports. */
@@ -119,7 +117,9 @@ export class Vcpu {
 			(_, vector) => new TrapEntry(memory, this.block.traps + vector * gate.size),
 		);
 		this.gdtFrames = new Uint32Array(memory.wasm.buffer, this.block.gdtFrames, GDT_FRAMES_MAX);
+		this.block.domainId = domain.id;
 		this.block.vmAssist = domain.vmAssist;
+		this.block.deferredTable = domain.deferredTable;
 		this.kernelMode = true;
 	}
 
@@ -162,6 +162,13 @@ export class Vcpu {
 	}
 	set userRoot(mfn: number) {
 		this.block.userRoot = mfn;
+	}
+	/** The selector (without RPL) whose descriptor was last asked for in vain because its page of the LDT is missing, or 0. */
+	get ldtFault(): number {
+		return this.block.ldtFault;
+	}
+	set ldtFault(selector: number) {
+		this.block.ldtFault = selector;
 	}
 	/** Linear address of this vCPU's vcpu_info: in shared_info, or where register_vcpu_info put it. */
 	get vcpuInfo(): number {

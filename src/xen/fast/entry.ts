@@ -85,15 +85,27 @@ export function emitSystemCall(module: ModuleBuilder, bounce: FunctionReference)
 	});
 }
 
-/** Emits (): an exception. Page faults are; a store of the kernel to a page that it may only read could be one to a page table. */
-export function emitException(module: ModuleBuilder, bounce: FunctionReference): FunctionReference {
+/**
+ * Emits (): an exception. Page faults are the guest's, but for stores of its kernel to page tables: `exchangeEntry` does the commonest of those,
+ * and `readGsBase` the commonest privileged instruction.
+ */
+export function emitException(
+	module: ModuleBuilder,
+	bounce: FunctionReference,
+	exchangeEntry: FunctionReference,
+	readGsBase: FunctionReference,
+): FunctionReference {
 	return module.function("exception", [], "i32", (f) => {
 		const guest = new GuestState(f);
-		leaveIf(f, i32.ne(guest.state32(VECTOR), i32.const(Vector.pageFault)));
+		const vector = f.let(guest.state32(VECTOR));
+		f.if(i32.eq(vector, i32.const(Vector.generalProtection)), () => f.return(f.callFor("i32", readGsBase)));
+		leaveIf(f, i32.ne(vector, i32.const(Vector.pageFault)));
 		const error = f.let(guest.state32(ERROR_CODE));
 		const kernelMode = f.let(guest.byte("kernelMode"));
 		const refusedWrite = PageFault.present | PageFault.write;
-		leaveIf(f, i32.and(i32.eq(anyOf(error, refusedWrite), i32.const(refusedWrite)), kernelMode));
+		f.if(i32.and(i32.eq(anyOf(error, refusedWrite), i32.const(refusedWrite)), kernelMode), () =>
+			f.return(f.callFor("i32", exchangeEntry)),
+		);
 		const { handler, flags } = gateAt(guest, vcpuBlock.offset.traps + Vector.pageFault * gate.size);
 		// The guest kernel runs in ring 3 too: only its user programs' accesses are "user" to it.
 		const pushed = select(kernelMode, anyOf(error, ~PageFault.user), i32.or(error, i32.const(PageFault.user)));

@@ -1,6 +1,6 @@
 /**
  * The small hypercalls that every switch between a guest's programs makes, emitted: iret, stack_switch, fpu_taskswitch, set_segment_base
- * (hypercalls/traps.ts has all of each). A function returns 1, or 0 where it has changed nothing and the call is TypeScript's.
+ * (hypercalls/traps.ts has all of each), and mmu_update (mmu-update.ts). A function returns 1, or 0 where it has changed nothing and the call is TypeScript's.
  */
 import { CR0, SELECTORS, SLOT_FS_BASE, SLOT_GS_BASE } from "../../cpu/layout.ts";
 import { Gpr, Segment } from "../../cpu/registers.ts";
@@ -12,8 +12,9 @@ import { vcpuBlock } from "../vcpu-block.ts";
 import type { GuestAddresses } from "./guest-address.ts";
 import { anyOf, GuestState, leaveIf } from "./guest-state.ts";
 import { emitIret } from "./iret.ts";
+import { emitMmuUpdate } from "./mmu-update.ts";
 
-const Call = { stackSwitch: 3, fpuTaskswitch: 5, iret: 23, setSegmentBase: 25 } as const;
+const Call = { mmuUpdate: 1, stackSwitch: 3, fpuTaskswitch: 5, iret: 23, setSegmentBase: 25 } as const;
 
 /** A call's effect, from the registers of its arguments; it may leave before a change. */
 type Effect = (guest: GuestState) => void;
@@ -53,15 +54,20 @@ function setSegmentBase(guest: GuestState): void {
 	f.switch(which, cases, () => f.return(i32.const(0)));
 }
 
-const SMALL: readonly (readonly [number: number, effect: Effect])[] = [
-	[Call.stackSwitch, stackSwitch],
-	[Call.fpuTaskswitch, fpuTaskswitch],
-	[Call.setSegmentBase, setSegmentBase],
-];
-
 /** Emits (): SYSCALL of the guest's kernel; hypercalls/index.ts, dispatchHypercall. */
-export function emitHypercall(module: ModuleBuilder, addresses: GuestAddresses): FunctionReference {
+export function emitHypercall(
+	module: ModuleBuilder,
+	addresses: GuestAddresses,
+	updateL1Entry: FunctionReference,
+): FunctionReference {
 	const iret = emitIret(module, addresses);
+	const mmuUpdate = emitMmuUpdate(module, addresses, updateL1Entry);
+	const small: readonly (readonly [number: number, effect: Effect])[] = [
+		[Call.mmuUpdate, ({ f }) => leaveIf(f, i32.eqz(f.callFor("i32", mmuUpdate)))],
+		[Call.stackSwitch, stackSwitch],
+		[Call.fpuTaskswitch, fpuTaskswitch],
+		[Call.setSegmentBase, setSegmentBase],
+	];
 	return module.function("hypercall", [], "i32", (f) => {
 		const guest = new GuestState(f);
 		const number = f.let(guest.gpr(Gpr.rax));
@@ -73,7 +79,7 @@ export function emitHypercall(module: ModuleBuilder, addresses: GuestAddresses):
 		// SYSCALL forgets what CS and SS were; a kernel that uses others than the flat ones is told so by TypeScript.
 		leaveIf(f, i32.ne(guest.selector(Segment.cs), i32.const(FLAT_RING3_CS64)));
 		leaveIf(f, i32.ne(guest.selector(Segment.ss), i32.const(FLAT_RING3_SS64)));
-		for (const [call, effect] of SMALL) {
+		for (const [call, effect] of small) {
 			f.if(i64.eq(number, i64.const(call)), () => {
 				effect(guest);
 				guest.count("hypercalls", call);

@@ -9,18 +9,22 @@ import { LONG_MODE } from "../../cpu/layout.ts";
 import { Exit } from "../../cpu/processor.ts";
 import { i32 } from "../../cpu/wasm/expression.ts";
 import { SHARED, shared } from "../vcpu-block.ts";
+import { emitExchangeEntry, emitReadGsBase } from "./emulation.ts";
 import { emitBounce, emitEvents, emitException, emitSystemCall } from "./entry.ts";
 import { emitGuestAddresses } from "./guest-address.ts";
 import { GuestState, leaveIf } from "./guest-state.ts";
 import { emitHypercall } from "./hypercalls.ts";
+import { emitUpdateL1Entry } from "./l1-entry.ts";
 
 export const emitFastPaths: ExitEmitter = (module, engine) => {
 	const addresses = emitGuestAddresses(module, engine);
 	const bounce = emitBounce(module, addresses);
 	const systemCall = emitSystemCall(module, bounce);
-	const exception = emitException(module, bounce);
+	const updateL1Entry = emitUpdateL1Entry(module);
+	const exchangeEntry = emitExchangeEntry(module, addresses, updateL1Entry);
+	const exception = emitException(module, bounce, exchangeEntry, emitReadGsBase(module, addresses));
 	const events = emitEvents(module, bounce);
-	const hypercall = emitHypercall(module, addresses);
+	const hypercall = emitHypercall(module, addresses, updateL1Entry);
 	return module.function("fastExit", ["i32", "i32"], "i32", (f) => {
 		const guest = new GuestState(f);
 		const reason = f.parameter(0, "i32");
