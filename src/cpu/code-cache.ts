@@ -14,7 +14,7 @@ import { tlbEntryOffset } from "./mmu/inline.ts";
 import { Access, Vector } from "./processor.ts";
 
 const CODE_INDEX_SIZE = layout.PAGE_SIZE * 4;
-/** Longest run of records in one block. */
+/** Longest run of instructions without a look-up: the interpreter may run it without asking for its fuel (module.ts, MARGIN). */
 const BLOCK_LIMIT = 64;
 /** Room for a block: a crossing takes two records, and the last names where to go on. */
 const BLOCK_ROOM = (BLOCK_LIMIT + 3) * record.RECORD_SIZE;
@@ -55,6 +55,10 @@ export class CodeCache {
 	private indexTop: number;
 	private readonly arenaEnd: number;
 	private resets = 0;
+	/** The last block, if it ends behind a conditional branch: its page, where it would go on, and its length in instructions. */
+	private openPage: CodePage | undefined;
+	private openOffset = 0;
+	private openLength = 0;
 	mmu!: CodeTranslator;
 	/** Called when the records of a page become look-ups. */
 	onInvalidate: (page: CodePage) => void = () => {};
@@ -115,6 +119,10 @@ export class CodeCache {
 		return known && { ...known, offset: low & (layout.PAGE_SIZE - 1) };
 	}
 
+	/**
+	 * Decodes from `start` up to and with the next branch, conditional ones included: most of what is behind those is never executed. If nothing
+	 * else has been decoded when the fall-through is, its records follow as if they had never stopped.
+	 */
 	private decodeBlock(
 		page: CodePage,
 		start: number,
@@ -124,61 +132,63 @@ export class CodeCache {
 		longMode: boolean,
 	): number {
 		const { memory, decoded } = this;
+		const { words } = memory;
 		this.markCode(page.mfn);
 		const frame = memory.frame(page.mfn);
-		const first = this.top;
+		const index = page.index >> 2;
+		const continues = page === this.openPage && start === this.openOffset && this.openLength < BLOCK_LIMIT;
+		const first = continues ? this.top - record.RECORD_SIZE : this.top;
 		let at = first;
 		let offset = start;
-		const finish = (): number => {
-			this.top = at;
-			page.ranges.push(first, at);
-			return first;
-		};
-		for (let count = 0; count < BLOCK_LIMIT; count++) {
-			const known = offset < layout.PAGE_SIZE ? memory.u32(page.index + offset * 4) : 0;
-			if (offset >= layout.PAGE_SIZE || known !== 0) {
-				record.writeLookup(memory, at, offset);
-				memory.setU32(at + record.LINK, known);
-				at += record.RECORD_SIZE;
-				return finish();
-			}
+		let length = continues ? this.openLength : 0;
+		this.openPage = undefined;
+		for (; length < BLOCK_LIMIT; length++) {
+			if (offset >= layout.PAGE_SIZE || (words[index + offset] !== 0 && at !== first)) break;
 			const instruction = at;
 			if (!decode(memory.bytes, frame + offset, frame + layout.PAGE_SIZE, longMode, decoded)) {
 				const next = this.nextPage(low, high, space);
 				if (next === 0) {
 					// Only the instruction that is about to execute may fault.
-					if (count === 0) return 0;
-					record.writeLookup(memory, at, offset);
-					memory.setU32(at + record.LINK, 0);
-					at += record.RECORD_SIZE;
-					return finish();
+					if (at === first) return 0;
+					break;
 				}
 				this.decodeCrossing(frame, offset, next, longMode);
 				const nextFrame = memory.frameAt(next);
 				this.noteCrossing(page.mfn, nextFrame);
+				record.writeLookup(memory, at, offset);
 				memory.setU16(at + record.KIND, record.KIND_CROSSING);
-				memory.setU16(at + record.OFFSET, offset);
 				memory.setU32(at + record.IMMEDIATE, nextFrame);
 				at += record.RECORD_SIZE;
 			}
-			memory.setU32(page.index + offset * 4, instruction);
-			const { form } = decoded;
-			if (form === undefined) {
+			words[index + offset] = instruction;
+			const { plan } = decoded;
+			if (plan === undefined) {
 				record.writeLookup(memory, at, offset);
 				memory.setU16(at + record.KIND, record.KIND_UNDEFINED);
 				memory.setU32(at + record.IMMEDIATE, decoded.length > 15 ? Vector.generalProtection : Vector.invalidOpcode);
-				at += record.RECORD_SIZE;
-				return finish();
+				return this.finishBlock(page, first, at + record.RECORD_SIZE, continues);
 			}
 			record.writeRecord(memory, at, this.variants.kindOf(decoded, longMode), offset, decoded);
 			at += record.RECORD_SIZE;
-			if (form.ends === true) return finish();
 			offset += decoded.length;
+			if (plan.ends) return this.finishBlock(page, first, at, continues);
+			if (plan.branches) {
+				this.openPage = page;
+				this.openOffset = offset;
+				this.openLength = length + 1;
+				break;
+			}
 		}
 		record.writeLookup(memory, at, offset);
-		memory.setU32(at + record.LINK, 0);
-		at += record.RECORD_SIZE;
-		return finish();
+		return this.finishBlock(page, first, at + record.RECORD_SIZE, continues);
+	}
+
+	private finishBlock(page: CodePage, first: number, end: number, continues: boolean): number {
+		const { ranges } = page;
+		if (continues) ranges[ranges.length - 1] = end;
+		else ranges.push(first, end);
+		this.top = end;
+		return first;
 	}
 
 	/** Linear address of the next page's first byte, or 0. */
@@ -257,6 +267,7 @@ export class CodeCache {
 		const { memory } = this;
 		const { ranges } = page;
 		this.onInvalidate(page);
+		if (page === this.openPage) this.openPage = undefined;
 		for (let range = 0; range < ranges.length; range += 2) {
 			for (let at = ranges[range]!; at < ranges[range + 1]!; at += record.RECORD_SIZE) {
 				memory.setU16(at + record.KIND, record.KIND_LOOKUP);
@@ -287,6 +298,7 @@ export class CodeCache {
 		}
 		this.crossers.clear();
 		this.top = layout.CODE_ARENA;
+		this.openPage = undefined;
 		this.indexTop = this.arenaEnd;
 		this.onReset();
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) this.mmu.flushSpace(space);

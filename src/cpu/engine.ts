@@ -8,6 +8,7 @@ import { hostRandom, seededRandom } from "./interpreter/random.ts";
 import { RareInstructions } from "./interpreter/rare.ts";
 import { keyOfName, variantOf } from "./interpreter/record.ts";
 import { Variants } from "./interpreter/variants.ts";
+import { WARM_VARIANTS } from "./interpreter/warm.ts";
 import * as layout from "./layout.ts";
 import type { Memory } from "./memory.ts";
 import { type Access, type Environment, Exit, type Processor, Vector } from "./processor.ts";
@@ -103,7 +104,7 @@ export class Engine implements Processor {
 			rare: (operation: number, operand: number) => this.rare.execute(operation, operand),
 			simd: (operation: number, control: number) => simdService(memory, operation, control),
 		};
-		const hot = HOT_VARIANTS.map((name) => keyOfName(name, forms)).filter((key) => key !== undefined);
+		const hot = keysOf(HOT_VARIANTS);
 		const module = new WebAssembly.Module(
 			emitMain(
 				hot.map((key) => variantOf(key, forms)),
@@ -130,6 +131,7 @@ export class Engine implements Processor {
 		this.main = instance.exports as unknown as MainExports;
 		this.variants = new Variants(
 			hot,
+			keysOf(WARM_VARIANTS.filter((name) => !HOT_VARIANTS.includes(name))),
 			table,
 			{ engine: { memory: memory.wasm, ...instance.exports }, service },
 			memoryPages,
@@ -356,6 +358,11 @@ export class Engine implements Processor {
 	codeChanged(mfn: number): void {
 		if ((this.memory.u8(layout.FRAME_FLAGS + mfn) & layout.FRAME_HAS_CODE) !== 0) this.code.drop(mfn);
 	}
+}
+
+/** Keys of variants by their names; those of forms that are no more are left out. */
+function keysOf(names: readonly string[]): number[] {
+	return names.map((name) => keyOfName(name, forms)).filter((key) => key !== undefined);
 }
 
 /** State after reset as far as it matters to an environment that sets its own: floating point initialised, flags clear. */

@@ -9,6 +9,8 @@ const TWO_32 = 2 ** 32;
 export class Memory {
 	readonly wasm: WebAssembly.Memory;
 	readonly bytes: Uint8Array;
+	/** The same as words of 32 bits, for code that fills tables; at an address divided by 4. Relies on a little-endian host. */
+	readonly words: Int32Array;
 	private readonly view: DataView;
 
 	/** @param frames machine frames of 4 KiB, at most MAX_FRAMES. Host memory is only used for what is touched. */
@@ -19,6 +21,7 @@ export class Memory {
 		const pages = Math.ceil((FRAMES + frames * PAGE_SIZE) / 65536);
 		this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
 		this.bytes = new Uint8Array(this.wasm.buffer);
+		this.words = new Int32Array(this.wasm.buffer);
 		this.view = new DataView(this.wasm.buffer);
 	}
 

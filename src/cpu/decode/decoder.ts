@@ -6,12 +6,15 @@
  */
 import { SLOT_ES_BASE, SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
 import { forms, type InstructionForm } from "../semantics/table.ts";
+import { type DecodePlan, Immediate, Mandatory, Modes, OperandWidth, planOf } from "./plan.ts";
 
 export const MAXIMUM_LENGTH = 15;
 
 export interface Decoded {
 	/** Undefined for an undefined opcode. */
 	form: InstructionForm | undefined;
+	/** What decoding knows of the form. */
+	plan: DecodePlan | undefined;
 	/** In bytes. */
 	length: number;
 	operandSize: 16 | 32 | 64;
@@ -44,6 +47,7 @@ export interface Decoded {
 export function newDecoded(): Decoded {
 	return {
 		form: undefined,
+		plan: undefined,
 		length: 0,
 		operandSize: 32,
 		addressSize: 64,
@@ -64,30 +68,36 @@ export function newDecoded(): Decoded {
 	};
 }
 
-const SEGMENT_OVERRIDES: Readonly<Record<number, number>> = { 38: 0, 46: 1, 54: 2, 62: 3, 100: 4, 101: 5 };
+/** What a byte is in front of an opcode: 0 the opcode itself, else a prefix. */
+const Prefix = { none: 0, operandSize: 1, addressSize: 2, lock: 3, repeat: 4, rex: 5, segment: 6 } as const;
+const PREFIXES = new Uint8Array(256);
+PREFIXES[0x66] = Prefix.operandSize;
+PREFIXES[0x67] = Prefix.addressSize;
+PREFIXES[0xf0] = Prefix.lock;
+PREFIXES.fill(Prefix.repeat, 0xf2, 0xf4);
+PREFIXES.fill(Prefix.rex, 0x40, 0x50);
+for (const [segment, byte] of [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].entries()) PREFIXES[byte] = Prefix.segment + segment;
 
 /** 16-bit addressing: base and index registers by ModRM.rm (SDM volume 2, table 2-1). */
 const BASES_16 = [3, 3, 5, 5, 6, 7, 5, 3];
 const INDICES_16 = [6, 7, 6, 7, SLOT_ZERO, SLOT_ZERO, SLOT_ZERO, SLOT_ZERO];
 
-let slots: (readonly InstructionForm[])[] = [];
+let slots: (readonly DecodePlan[])[] = [];
 let slotsOf = 0;
 
 /** Forms by map and opcode, specific before general ones. Made again when the table has grown. */
-function candidates(map: number, opcode: number): readonly InstructionForm[] {
-	if (slotsOf !== forms.length) {
-		const lists: InstructionForm[][] = Array.from({ length: 4 * 256 }, () => []);
-		for (const form of forms) {
-			const count = form.opcodeRegister ? 8 : 1;
-			for (let low = 0; low < count; low++) lists[form.map * 256 + form.opcode + low]!.push(form);
-		}
-		const rank = (form: InstructionForm) =>
-			(form.exactModrm >= 0 ? 0 : 4) + (form.mandatory === "any" ? 2 : form.mandatory === "np" ? 1 : 0);
-		for (const list of lists) list.sort((a, b) => rank(a) - rank(b));
-		slots = lists;
-		slotsOf = forms.length;
+function makeSlots(): void {
+	const lists: DecodePlan[][] = Array.from({ length: 4 * 256 }, () => []);
+	for (const form of forms) {
+		const plan = planOf(form);
+		const count = form.opcodeRegister ? 8 : 1;
+		for (let low = 0; low < count; low++) lists[form.map * 256 + form.opcode + low]?.push(plan);
 	}
-	return slots[map * 256 + opcode]!;
+	const rank = ({ form }: DecodePlan) =>
+		(form.exactModrm >= 0 ? 0 : 4) + (form.mandatory === "any" ? 2 : form.mandatory === "np" ? 1 : 0);
+	for (const list of lists) list.sort((a, b) => rank(a) - rank(b));
+	slots = lists;
+	slotsOf = forms.length;
 }
 
 /** Thrown inside {@link decode} only: the bytes ran out. */
@@ -99,6 +109,7 @@ const NEED_MORE = -1;
  * `out.length` over 15 for one that is too long (#GP).
  */
 export function decode(bytes: Uint8Array, start: number, end: number, longMode: boolean, out: Decoded): boolean {
+	if (slotsOf !== forms.length) makeSlots();
 	let at = start;
 	let operandOverride = false;
 	let addressOverride = false;
@@ -107,6 +118,7 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	let segmentRegister = -1;
 	out.lock = false;
 	out.form = undefined;
+	out.plan = undefined;
 	out.memory = false;
 	out.base = SLOT_ZERO;
 	out.index = SLOT_ZERO;
@@ -122,19 +134,19 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	for (;;) {
 		if (at >= stop) return tooLongOrMore(out, at, start);
 		opcode = bytes[at++]!;
-		if (opcode === 0x66) operandOverride = true;
-		else if (opcode === 0x67) addressOverride = true;
-		else if (opcode === 0xf0) out.lock = true;
-		else if (opcode === 0xf2 || opcode === 0xf3) repeat = opcode;
-		else if (longMode && (opcode & 0xf0) === 0x40) {
+		const prefix = PREFIXES[opcode]!;
+		if (prefix === Prefix.none) break;
+		if (prefix === Prefix.rex) {
+			if (!longMode) break;
 			rex = opcode;
 			continue;
-		} else {
-			const override = SEGMENT_OVERRIDES[opcode];
-			if (override === undefined) break;
-			// In 64-bit mode the overrides of ES, CS, SS and DS are ignored.
-			if (!longMode || override >= 4) segmentRegister = override;
 		}
+		if (prefix === Prefix.operandSize) operandOverride = true;
+		else if (prefix === Prefix.addressSize) addressOverride = true;
+		else if (prefix === Prefix.lock) out.lock = true;
+		else if (prefix === Prefix.repeat) repeat = opcode;
+		// In 64-bit mode the overrides of ES, CS, SS and DS are ignored.
+		else if (!longMode || prefix >= Prefix.segment + 4) segmentRegister = prefix - Prefix.segment;
 		// A REX prefix counts only directly before the opcode.
 		rex = 0;
 	}
@@ -151,43 +163,47 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	}
 
 	// The first candidate that fits; ModRM is looked at before it is known to be there, as the bytes must be anyway.
-	const list = candidates(map, opcode);
+	const list = slots[map * 256 + opcode]!;
 	const modrm = at < stop ? bytes[at]! : NEED_MORE;
-	let form: InstructionForm | undefined;
 	// All of an opcode have ModRM or none has; it is fetched even where its value leads to #UD.
-	if (modrm === NEED_MORE && list[0]?.hasModrm === true) return tooLongOrMore(out, at + 1, start);
-	for (const candidate of list) {
-		if (candidate.mode !== undefined && (candidate.mode === "64") !== longMode) continue;
+	if (modrm === NEED_MORE && list.length > 0 && list[0]!.hasModrm) return tooLongOrMore(out, at + 1, start);
+	let plan: DecodePlan | undefined;
+	const mode = longMode ? Modes.long : Modes.compatibility;
+	const mandatory =
+		repeat === 0xf3
+			? Mandatory.f3
+			: repeat === 0xf2
+				? Mandatory.f2
+				: operandOverride
+					? Mandatory.operandSize
+					: Mandatory.np;
+	for (let index = 0; index < list.length; index++) {
+		const candidate = list[index]!;
+		if ((candidate.modes & mode) === 0 || (candidate.mandatory & mandatory) === 0) continue;
 		// 90 is NOP (F3 90 PAUSE), which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.
 		if (map === 0 && opcode === 0x90 && candidate.opcodeRegister !== ((rex & 1) !== 0)) continue;
-		if (candidate.mandatory !== "any") {
-			const wanted = repeat === 0xf3 ? "f3" : repeat === 0xf2 ? "f2" : operandOverride ? "66" : "np";
-			if (candidate.mandatory !== wanted) continue;
-		}
 		if (candidate.hasModrm) {
-			if (modrm === NEED_MORE) return tooLongOrMore(out, at + 1, start);
 			if (candidate.exactModrm >= 0 && candidate.exactModrm !== modrm) continue;
 			if (candidate.digit >= 0 && candidate.digit !== ((modrm >> 3) & 7)) continue;
-			if (!rmFits(candidate, modrm >= 0xc0)) continue;
+			if (!(modrm >= 0xc0 ? candidate.takesRegister : candidate.takesMemory)) continue;
 		}
-		form = candidate;
+		plan = candidate;
 		break;
 	}
 	out.rep = repeat === 0 ? "none" : repeat === 0xf3 ? "rep" : "repne";
 	out.rex = rex !== 0;
-	if (form === undefined) {
+	if (plan === undefined) {
 		out.length = at - start;
 		return true;
 	}
 
 	out.addressSize = longMode ? (addressOverride ? 32 : 64) : addressOverride ? 16 : 32;
-	if (longMode && form.size64 === "64") out.operandSize = 64;
-	else if ((rex & 8) !== 0) out.operandSize = 64;
-	else if (operandOverride && form.mandatory !== "66") out.operandSize = 16;
-	else out.operandSize = longMode && form.size64 === "default64" ? 64 : 32;
+	if ((rex & 8) !== 0 || (longMode && plan.width === OperandWidth.fixed64)) out.operandSize = 64;
+	else if (operandOverride && !plan.mandatoryOperandSize) out.operandSize = 16;
+	else out.operandSize = longMode && plan.width === OperandWidth.default64 ? 64 : 32;
 
-	if (form.opcodeRegister) out.rm = (opcode & 7) | ((rex & 1) << 3);
-	if (form.hasModrm) {
+	if (plan.opcodeRegister) out.rm = (opcode & 7) | ((rex & 1) << 3);
+	if (plan.hasModrm) {
 		at++;
 		out.register = ((modrm >> 3) & 7) | ((rex & 4) << 1);
 		const mod = modrm >> 6;
@@ -234,34 +250,40 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	out.segmentRegister = segmentRegister < 0 ? 3 : segmentRegister;
 	out.segment = longMode && out.segmentRegister < 4 ? SLOT_ZERO : SLOT_ES_BASE + out.segmentRegister;
 
-	let immediates = 0;
-	for (const operand of form.operands) {
-		if (operand.kind !== "immediate" && operand.kind !== "relative" && operand.kind !== "moffs") continue;
-		let size = 0;
-		if (operand.kind === "moffs") size = out.addressSize / 8;
-		else if (operand.size === "z") size = out.operandSize === 16 ? 2 : 4;
-		else if (operand.size === "v") size = out.operandSize / 8;
-		else size = (operand.size as number) / 8;
+	for (let index = 0; index < plan.immediates.length; index++) {
+		const immediate = plan.immediates[index]!;
+		const size =
+			immediate.size === Immediate.address
+				? out.addressSize >> 3
+				: immediate.size === Immediate.operand
+					? out.operandSize >> 3
+					: immediate.size === Immediate.operandTo32
+						? out.operandSize === 16
+							? 2
+							: 4
+						: immediate.size;
 		if (at + size > stop) return tooLongOrMore(out, at + size, start);
 		let low = 0;
 		let high = 0;
-		if (size === 1) low = operand.signed ? (bytes[at]! << 24) >> 24 : bytes[at]!;
+		if (size === 1) low = immediate.signed ? (bytes[at]! << 24) >> 24 : bytes[at]!;
 		else if (size === 2) {
 			low = bytes[at]! | (bytes[at + 1]! << 8);
-			if (operand.signed || operand.size === "z") low = (low << 16) >> 16;
+			if (immediate.signed || immediate.size === Immediate.operandTo32) low = (low << 16) >> 16;
 		} else {
 			low = word(bytes, at);
 			if (size === 8) high = word(bytes, at + 4);
 		}
-		if (size < 8) high = operand.kind === "moffs" || (size === 4 && operand.size === "v") ? 0 : low >> 31;
-		if (immediates === 0) {
+		if (size < 8) {
+			const unsigned = immediate.size === Immediate.address || (size === 4 && immediate.size === Immediate.operand);
+			high = unsigned ? 0 : low >> 31;
+		}
+		if (index === 0) {
 			out.immediateLow = low;
 			out.immediateHigh = high;
 		} else {
 			// ENTER, far pointers and EXTRQ/INSERTQ: the second immediate goes to the upper half.
 			out.immediateHigh = low;
 		}
-		immediates++;
 		at += size;
 	}
 	if (at - start > MAXIMUM_LENGTH) {
@@ -269,11 +291,12 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 		return true;
 	}
 	// LOCK is defined where the instruction says so and its destination, the first operand, is in memory.
-	if (out.lock && !(form.lock === true && out.memory && form.operands[0]?.kind === "modrmRm")) {
+	if (out.lock && !(plan.lockable && out.memory)) {
 		out.length = at - start;
 		return true;
 	}
-	out.form = form;
+	out.form = plan.form;
+	out.plan = plan;
 	out.length = at - start;
 	return true;
 }
@@ -287,11 +310,4 @@ function tooLongOrMore(out: Decoded, at: number, start: number): boolean {
 
 function word(bytes: Uint8Array, at: number): number {
 	return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
-}
-
-function rmFits(form: InstructionForm, register: boolean): boolean {
-	for (const operand of form.operands) {
-		if (operand.kind === "modrmRm" && operand.rm !== "any") return (operand.rm === "register") === register;
-	}
-	return true;
 }

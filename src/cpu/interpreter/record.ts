@@ -11,9 +11,10 @@
  * A record's distance from another in a block, in records, is the number of instructions between them.
  */
 import type { Decoded } from "../decode/decoder.ts";
+import { Field } from "../decode/plan.ts";
 import { SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
 import type { Memory } from "../memory.ts";
-import type { InstructionForm, OperandForm } from "../semantics/table.ts";
+import type { InstructionForm } from "../semantics/table.ts";
 
 export const RECORD_SIZE = 32;
 export const RECORD_SHIFT = 5;
@@ -59,34 +60,24 @@ export interface Variant {
 	readonly rep: "none" | "rep" | "repne";
 }
 
-const usesOperandSize = new WeakMap<InstructionForm, boolean>();
-function dependsOnOperandSize(form: InstructionForm): boolean {
-	let answer = usesOperandSize.get(form);
-	if (answer === undefined) {
-		answer =
-			form.sized === true ||
-			form.operands.some((o) => o.size === "v" || o.size === "z" || o.size === "y" || o.kind === "relative");
-		usesOperandSize.set(form, answer);
-	}
-	return answer;
+/** Keys of one form. */
+export const KEYS_PER_FORM = 5 * 5 * 5 * 2 * 3;
+
+/** Index into {@link ADDRESSINGS}. */
+function addressingOf(decoded: Decoded): number {
+	if (!decoded.memory) return 0;
+	if (decoded.addressSize === 16) return 4;
+	if (decoded.addressSize === 32) return 3;
+	return decoded.index === SLOT_ZERO && decoded.segment === SLOT_ZERO ? 1 : 2;
 }
 
-function addressingOf(decoded: Decoded): Addressing {
-	if (!decoded.memory) return "register";
-	if (decoded.addressSize === 16) return "full16";
-	if (decoded.addressSize === 32) return "full32";
-	return decoded.index === SLOT_ZERO && decoded.segment === SLOT_ZERO ? "base" : "full";
-}
-
-/** A number that is the same for instructions that share their emitted code. */
+/** A number that is the same for instructions that share their emitted code. The instruction must be defined. */
 export function variantKey(decoded: Decoded, longMode: boolean): number {
-	const form = decoded.form!;
-	const size = dependsOnOperandSize(form) ? decoded.operandSize / 16 : 0;
-	const memory = ADDRESSINGS.indexOf(addressingOf(decoded));
-	const address =
-		form.addressSized === true || form.operands.some((o) => o.kind === "moffs") ? decoded.addressSize / 16 : 0;
-	const rep = form.rep === undefined || decoded.rep === "none" ? 0 : decoded.rep === "rep" ? 1 : 2;
-	return ((((form.id * 5 + size) * 5 + memory) * 5 + address) * 2 + (longMode ? 1 : 0)) * 3 + rep;
+	const plan = decoded.plan!;
+	const size = plan.dependsOnOperandSize ? decoded.operandSize >> 4 : 0;
+	const address = plan.dependsOnAddressSize ? decoded.addressSize >> 4 : 0;
+	const rep = !plan.dependsOnRep || decoded.rep === "none" ? 0 : decoded.rep === "rep" ? 1 : 2;
+	return ((((plan.id * 5 + size) * 5 + addressingOf(decoded)) * 5 + address) * 2 + (longMode ? 1 : 0)) * 3 + rep;
 }
 
 /** The variant of a key. */
@@ -123,45 +114,31 @@ export function variantOf(key: number, forms: readonly InstructionForm[]): Varia
 }
 
 /** Byte offset of a register in its file, as fields A and B hold it. */
-function registerOffset(operand: OperandForm | undefined, register: number, rex: boolean): number {
-	if (operand?.file === "xmm") return register * 16;
-	if (operand?.file === "mmx") return (register & 7) * 16;
+function registerField(field: number, register: number, rex: boolean): number {
+	if (field === Field.general) return register * 8;
+	if (field === Field.xmm) return register * 16;
+	if (field === Field.mmx) return (register & 7) * 16;
+	if (field === Field.number) return register;
 	// Without REX, byte registers 4-7 are AH, CH, DH, BH: the second byte of the first four.
-	if (operand?.size === 8 && !rex && register >= 4 && register < 8) return (register - 4) * 8 + 1;
-	return register * 8;
+	return !rex && register >= 4 && register < 8 ? (register - 4) * 8 + 1 : register * 8;
 }
 
-/** Writes the record of an instruction at `offset` of its page. */
+/** Writes the record of a defined instruction at `offset` of its page: word by word, as the picture above has the fields. */
 export function writeRecord(memory: Memory, record: number, kind: number, offset: number, decoded: Decoded): void {
-	const form = decoded.form!;
-	let operandA: OperandForm | undefined;
-	let operandB: OperandForm | undefined;
-	for (const operand of form.operands) {
-		if (operand.kind === "modrmRegister") operandA = operand;
-		else if (operand.kind === "modrmRm" || operand.kind === "opcodeRegister") operandB = operand;
-		else if (operand.kind === "segment" || operand.kind === "control" || operand.kind === "debug") operandA = operand;
-	}
+	const { words } = memory;
+	const plan = decoded.plan!;
 	const next = offset + decoded.length;
-	memory.setU16(record + KIND, kind);
-	memory.setU16(record + OFFSET, offset);
-	memory.setU16(record + NEXT, next);
-	memory.setU8(
-		record + FIELD_A,
-		operandA?.file === "none" ? decoded.register : registerOffset(operandA, decoded.register, decoded.rex),
-	);
-	memory.setU8(record + FIELD_B, registerOffset(operandB, decoded.rm, decoded.rex));
-	memory.setU8(record + FIELD_BASE, decoded.base * 8);
-	memory.setU8(record + FIELD_INDEX, decoded.index * 8);
-	memory.setU8(record + FIELD_SCALE, decoded.scale);
-	memory.setU8(record + FIELD_SEGMENT, decoded.segment * 8);
-	memory.setU32(record + COUNT, 0);
-	memory.setU32(
-		record + DISPLACEMENT,
-		decoded.base === SLOT_PAGE ? (decoded.displacement + next) | 0 : decoded.displacement,
-	);
-	memory.setU32(record + LINK, 0);
-	memory.setU32(record + IMMEDIATE, decoded.immediateLow);
-	memory.setU32(record + IMMEDIATE + 4, decoded.immediateHigh);
+	const a = registerField(plan.fieldA, decoded.register, decoded.rex);
+	const b = registerField(plan.fieldB, decoded.rm, decoded.rex);
+	const at = record >> 2;
+	words[at] = kind | (offset << 16);
+	words[at + 1] = next | (a << 16) | (b << 24);
+	words[at + 2] = (decoded.base * 8) | (decoded.index << 11) | (decoded.scale << 16) | (decoded.segment << 27);
+	words[at + 3] = 0;
+	words[at + 4] = decoded.base === SLOT_PAGE ? (decoded.displacement + next) | 0 : decoded.displacement;
+	words[at + 5] = 0;
+	words[at + 6] = decoded.immediateLow;
+	words[at + 7] = decoded.immediateHigh;
 }
 
 /** A record that only names an address. */
@@ -169,18 +146,17 @@ export function writeLookup(memory: Memory, record: number, offset: number): voi
 	memory.setU16(record + KIND, KIND_LOOKUP);
 	memory.setU16(record + OFFSET, offset);
 	memory.setU16(record + NEXT, offset);
+	memory.setU32(record + LINK, 0);
 }
 
 /** A variant's key as text: encoding, operand size, addressing, address size, mode, rep. Stable when the table grows. */
 export function nameOfKey(key: number, forms: readonly InstructionForm[]): string {
-	const perForm = 5 * 5 * 5 * 2 * 3;
-	return `${forms[Math.floor(key / perForm)]!.encoding}|${(key % perForm).toString(36)}`;
+	return `${forms[Math.floor(key / KEYS_PER_FORM)]!.encoding}|${(key % KEYS_PER_FORM).toString(36)}`;
 }
 
 /** The key of a variant's name, or undefined where no form has its encoding. */
 export function keyOfName(name: string, forms: readonly InstructionForm[]): number | undefined {
-	const perForm = 5 * 5 * 5 * 2 * 3;
 	const [encoding, rest] = name.split("|");
 	const form = forms.find((candidate) => candidate.encoding === encoding);
-	return form === undefined ? undefined : form.id * perForm + Number.parseInt(rest!, 36);
+	return form === undefined ? undefined : form.id * KEYS_PER_FORM + Number.parseInt(rest!, 36);
 }
