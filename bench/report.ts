@@ -82,9 +82,83 @@ function itemNames(columns: readonly Column[]): string[] {
 	return [...new Set(columns.flatMap(({ works }) => works.flatMap(({ items }) => items.map(({ name }) => name))))];
 }
 
-export function formatTable(columns: readonly Column[]): string {
+/** Items that belong together, and how many times a peer's time they may take on average: issue 3's figures. */
+interface Group {
+	readonly name: string;
+	readonly items: readonly string[];
+	readonly limits: Readonly<Record<string, number>>;
+}
+
+const GROUPS: readonly Group[] = [
+	{
+		name: "computing",
+		items:
+			"sha256 gzip1 gunzip shloop int crc32 sieve qsort libcqsort nbody mandel memcpy repmovs stream ptrchase".split(
+				" ",
+			),
+		limits: { qemu: 1, v86: 0.4 },
+	},
+	{
+		name: "the kernel's work",
+		items: "getppid clock read0 pipe fork forkexec exectrue fault mapunmap mprotect signal segv tmpfile shfork".split(
+			" ",
+		),
+		limits: { qemu: 1, v86: 0.4 },
+	},
+];
+/** The same for the boot, and for the worst single item. */
+const BOOT_LIMITS: Readonly<Record<string, number>> = { qemu: 1, v86: 0.3 };
+const WORST_LIMITS: Readonly<Record<string, number>> = { qemu: 2.5 };
+
+/** How many times the peer's CPU time the first column takes for the same work. */
+function timeRatio(own: Column, peer: Column, item: string): number | undefined {
+	const ours = median(ratesOf(own, item));
+	const theirs = median(ratesOf(peer, item));
+	return ours === undefined || theirs === undefined ? undefined : theirs / ours;
+}
+
+/** Geometric means over the groups and the worst item, against each peer, with the figures to reach: rows of cells. */
+export function groupRows(columns: readonly Column[]): string[][] {
+	const [own, ...peers] = columns;
+	if (own === undefined || peers.length === 0) return [];
+	const rows = [["time, ours / theirs", "against", "ratio", "to reach", "worst item"]];
+	const row = (name: string, peer: Column, ratio: number | undefined, limit: number | undefined, worst = ""): void => {
+		const verdict = limit === undefined || ratio === undefined ? "" : ratio <= limit ? " (reached)" : " (missed)";
+		const wanted = limit === undefined ? "-" : `${limit.toFixed(2)}${verdict}`;
+		rows.push([name, peer.name, ratio?.toFixed(2) ?? "-", wanted, worst]);
+	};
+	for (const peer of peers) {
+		const boots = [own, peer].map(({ boots }) =>
+			median(boots.map(({ measurement }) => measurement.marker?.cpu).filter((cpu) => cpu !== undefined)),
+		);
+		const [ours, theirs] = boots;
+		if (ours !== undefined && theirs !== undefined) row("boot to marker", peer, ours / theirs, BOOT_LIMITS[peer.name]);
+		const all: { readonly item: string; readonly ratio: number }[] = [];
+		const worstOf = (ratios: typeof all) => ratios.reduce((a, b) => (b.ratio > a.ratio ? b : a));
+		for (const { name, items, limits } of GROUPS) {
+			const ratios = items.flatMap((item) => {
+				const ratio = timeRatio(own, peer, item);
+				return ratio === undefined ? [] : [{ item, ratio }];
+			});
+			if (ratios.length === 0) continue;
+			all.push(...ratios);
+			const mean = Math.exp(ratios.reduce((sum, { ratio }) => sum + Math.log(ratio), 0) / ratios.length);
+			const worst = worstOf(ratios);
+			const count = ratios.length === items.length ? "" : `, ${ratios.length} of ${items.length} items`;
+			row(`${name}, geometric mean${count}`, peer, mean, limits[peer.name], `${worst.item} ${worst.ratio.toFixed(2)}`);
+		}
+		if (all.length > 0) {
+			const worst = worstOf(all);
+			row("worst item", peer, worst.ratio, WORST_LIMITS[peer.name], worst.item);
+		}
+	}
+	return rows;
+}
+
+/** All measurements: medians by column, and the first column's rates as multiples of the others'. */
+export function tableRows(columns: readonly Column[]): string[][] {
 	const [first, ...others] = columns;
-	if (first === undefined) return "";
+	if (first === undefined) return [];
 	const ratios = others.map(({ name }) => `${first.name}/${name}`);
 	const rows: string[][] = [
 		["", ...columns.map(({ name }) => name), ...ratios],
@@ -101,6 +175,11 @@ export function formatTable(columns: readonly Column[]): string {
 			.map((value) => (own === undefined || value === undefined ? "-" : `${(own / value).toFixed(2)}x`));
 		rows.push([`  ${name}`, ...cells, ...compared]);
 	}
+	return rows;
+}
+
+/** Cells in columns of equal width. */
+export function formatRows(rows: readonly (readonly string[])[]): string {
 	const widths = rows[0]?.map((_, column) => Math.max(...rows.map((cells) => (cells[column] ?? "").length))) ?? [];
 	return rows
 		.map((cells) =>
@@ -110,6 +189,26 @@ export function formatTable(columns: readonly Column[]): string {
 				.trimEnd(),
 		)
 		.join("\n");
+}
+
+/** For --markdown: both tables, under what one must know of how they came about. */
+export function toMarkdown(columns: readonly Column[], facts: Readonly<Record<string, string>>): string {
+	const table = (rows: readonly (readonly string[])[]): string => {
+		const lines = rows.map((cells) => `| ${cells.map((cell) => cell.trim()).join(" | ")} |`);
+		const rule = `|${rows[0]?.map((_, column) => (column === 0 ? "---" : "---:")).join("|")}|`;
+		return [lines[0], rule, ...lines.slice(1)].join("\n");
+	};
+	const groups = groupRows(columns);
+	return [
+		"# Results",
+		Object.entries(facts)
+			.map(([name, value]) => `- ${name}: ${value}`)
+			.join("\n"),
+		"Seconds are of CPU time of the whole process, rates are operations (or bytes) a second of it; medians of all runs.",
+		...(groups.length === 0 ? [] : ["## Against the others", table(groups)]),
+		"## All items",
+		`${table(tableRows(columns))}\n`,
+	].join("\n\n");
 }
 
 /** What is wrong with a column's runs, a sentence each. */

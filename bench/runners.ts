@@ -1,9 +1,10 @@
 /** Who runs the benchmark's guest: the columns of its table. A new engine or option is a new entry in RUNNERS. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { BenchGuest, Work } from "./guest.ts";
+import { type BenchGuest, compilesFor32, type Work } from "./guest.ts";
 
 /** What all guests get. */
 export const MEMORY_MIB = 512;
@@ -17,6 +18,10 @@ export interface Counters {
 export interface Runner {
 	readonly name: string;
 	readonly description: string;
+	/** Which of the guest's builds it runs. */
+	readonly bits: 32 | 64;
+	/** Of the program; where it can run. */
+	version(): string;
 	/** Why it cannot run here; undefined where it can. */
 	missing(): string | undefined;
 	/** Program and arguments that boot the guest with its console on standard output. */
@@ -33,9 +38,15 @@ function words(work: Work): string {
 		.join(" ");
 }
 
+function firstLine(program: string, options: readonly string[]): string {
+	return spawnSync(program, options, { encoding: "utf8" }).stdout?.split("\n")[0]?.trim() ?? "";
+}
+
 const paravirt: Runner = {
 	name: "paravirt",
 	description: "this project, as built in dist/",
+	bits: 64,
+	version: () => `${firstLine(process.execPath, [COMMAND, "--version"])} on Node.js ${process.version}`,
 	missing: () => (existsSync(COMMAND) ? undefined : "not built: npm run build"),
 	command: (guest, work, directory) => [
 		process.execPath,
@@ -60,6 +71,8 @@ const QEMU = "qemu-system-x86_64";
 const qemu: Runner = {
 	name: "qemu",
 	description: "QEMU TCG (q35, -cpu max): the same kernel on emulated hardware",
+	bits: 64,
+	version: () => firstLine(QEMU, ["--version"]),
 	missing: () => (spawnSync(QEMU, ["--version"]).status === 0 ? undefined : `${QEMU} is not installed`),
 	command: (guest, work) => [
 		QEMU,
@@ -69,5 +82,33 @@ const qemu: Runner = {
 	],
 };
 
+const V86_SCRIPT = fileURLToPath(new URL("v86.mjs", import.meta.url));
+/** Debian's package seabios; v86's own has none. */
+const BIOS = ["/usr/share/seabios/bios.bin", "/usr/share/seabios/vgabios.bin"];
+
+const v86: Runner = {
+	name: "v86",
+	description: "v86 on Node.js: Debian's i386 kernel (686), a 32-bit build of the same program",
+	bits: 32,
+	version: () => {
+		const { version } = createRequire(import.meta.url)("v86/package.json") as { readonly version: string };
+		return `v86 ${version} on Node.js ${process.version}`;
+	},
+	missing: () => {
+		if (!existsSync(fileURLToPath(new URL("../node_modules/v86", import.meta.url)))) return "not installed: npm ci";
+		if (!BIOS.every((file) => existsSync(file))) return "no BIOS: apt-get install seabios";
+		return compilesFor32() ? undefined : "gcc makes no 32-bit programs: apt-get install gcc-multilib";
+	},
+	command: (guest, work) => [
+		process.execPath,
+		V86_SCRIPT,
+		guest.kernel,
+		guest.ramdisk,
+		String(MEMORY_MIB),
+		...BIOS,
+		words(work),
+	],
+};
+
 /** In the order of the table's columns; ratios are to the first. */
-export const RUNNERS: readonly Runner[] = [paravirt, qemu];
+export const RUNNERS: readonly Runner[] = [paravirt, qemu, v86];

@@ -9,6 +9,7 @@ import { kernelCache } from "../guests/kernel-cache.ts";
 import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
+import { formatProfile, profileFormatOf } from "../host/profile-format.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "../toolstack/config/disk.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
@@ -38,7 +39,7 @@ const USUAL_MEMORY = 512 * MIB;
 const LEAST_MEMORY = 16 * MIB;
 const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 const CLOCKS = ["real", "deterministic"] as const;
-const TIERS = ["interpreter", "both"] as const;
+const TIERS = ["interpreter", "translator", "both"] as const;
 
 /** The hypervisor's log is a trace too, for those who look on. */
 const LOG_TRACE = "log";
@@ -92,9 +93,16 @@ const args: ArgsDef = {
 	},
 	tier: {
 		type: "string",
-		description: "How to execute: the interpreter alone, or both it and the translator for hot code",
-		valueHint: "interpreter|both",
+		description:
+			"How to execute: the interpreter alone, or both it and the translator for hot code; translator: for all code",
+		valueHint: "interpreter|translator|both",
 		default: "both",
+	},
+	profile: {
+		type: "string",
+		description:
+			"Write the guest's hottest functions to FILE: a table; a flame graph where FILE ends in .svg or .folded",
+		valueHint: "FILE",
 	},
 	stats: { type: "string", description: "Write statistics to FILE as JSON", valueHint: "FILE" },
 	trace: {
@@ -124,6 +132,7 @@ interface BootOptions extends GrubOptions {
 	readonly clock: (typeof CLOCKS)[number];
 	readonly tier: (typeof TIERS)[number];
 	readonly stats: string | undefined;
+	readonly profile: string | undefined;
 	/** Bits of TraceCategory. */
 	readonly trace: number;
 	readonly log: boolean;
@@ -202,6 +211,7 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
 		stats: text("stats"),
+		profile: text("profile"),
 		...trace,
 		reboot: values["no-reboot"] !== true && rebootValue !== false,
 		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
@@ -236,6 +246,7 @@ async function runGuest(
 		memory: memory + machineOverhead(memory),
 		clock: options.clock,
 		processor: { tier: options.tier },
+		profile: options.profile !== undefined,
 		kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});
@@ -277,7 +288,8 @@ async function runGuest(
 	};
 	try {
 		// What cannot be written is better known before a long run than after it.
-		if (options.stats !== undefined) await writeStatistics(options.stats, "", "a");
+		if (options.stats !== undefined) await writeResult(options.stats, "", "a");
+		if (options.profile !== undefined) await writeResult(options.profile, "", "a");
 		for (;;) {
 			const domain = await host.createDomain(guest, attach);
 			const outcome = await Promise.race([domain.ended, left, host.failed]);
@@ -288,7 +300,10 @@ async function runGuest(
 				continue;
 			}
 			if (options.stats !== undefined) {
-				await writeStatistics(options.stats, `${JSON.stringify(host.statistics(), undefined, "\t")}\n`, "w");
+				await writeResult(options.stats, `${JSON.stringify(host.statistics(), undefined, "\t")}\n`, "w");
+			}
+			if (options.profile !== undefined && host.profile !== undefined) {
+				await writeResult(options.profile, formatProfile(host.profile, profileFormatOf(options.profile)), "w");
 			}
 			await domain.destroy();
 			return report(outcome, options, host.log);
@@ -301,7 +316,7 @@ async function runGuest(
 	}
 }
 
-async function writeStatistics(file: string, text: string, flag: "a" | "w"): Promise<void> {
+async function writeResult(file: string, text: string, flag: "a" | "w"): Promise<void> {
 	await writeFile(file, text, { flag }).catch((error: unknown) => {
 		throw fileError(file, error);
 	});
@@ -342,7 +357,6 @@ function withUpdateRemedy(error: unknown, kernel: string): unknown {
 }
 
 export const bootCommand: CommandDef = {
-	meta: { name: "boot", description: "Boot a Linux kernel as a Xen PV guest on this terminal" },
 	args,
 	async run({ args: values, rawArgs }) {
 		const options = checkOptions(values, rawArgs);

@@ -5,10 +5,6 @@ import { UsageError } from "./errors.ts";
 import { readInput } from "./guest-files.ts";
 
 export const inspectCommand: CommandDef = {
-	meta: {
-		name: "inspect",
-		description: "Print what a kernel image says of itself: format, payload, Xen notes, patch sites",
-	},
 	args: {
 		kernel: { type: "positional", required: false, description: "vmlinuz or ELF kernel", valueHint: "KERNEL" },
 	},

@@ -9,12 +9,32 @@ import { checkArguments, nearestName } from "./options.ts";
 import { runProgram } from "./program.ts";
 import { packageVersion } from "./version.ts";
 
-const SUBCOMMANDS: Readonly<Record<string, () => Promise<CommandDef>>> = {
-	boot: async () => (await import("./boot.ts")).bootCommand,
-	inspect: async () => (await import("./inspect.ts")).inspectCommand,
-	image: async () => (await import("./image.ts")).imageCommand,
-	xl: async () => (await import("./xl/command.ts")).xlCommand,
-	daemon: async () => (await import("./daemon.ts")).daemonCommand,
+interface Subcommand {
+	readonly description: string;
+	load(): Promise<CommandDef>;
+}
+
+const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+	boot: {
+		description: "Boot a Linux kernel as a Xen PV guest on this terminal",
+		load: async () => (await import("./boot.ts")).bootCommand,
+	},
+	inspect: {
+		description: "Print what a kernel image says of itself: format, payload, Xen notes, patch sites",
+		load: async () => (await import("./inspect.ts")).inspectCommand,
+	},
+	image: {
+		description: "Make a disk image with a Debian system",
+		load: async () => (await import("./image.ts")).imageCommand,
+	},
+	xl: {
+		description: "Manage domains with the verbs, options and configuration files of Xen's xl",
+		load: async () => (await import("./xl/command.ts")).xlCommand,
+	},
+	daemon: {
+		description: "Start, stop or show the process that owns the domains of paravirt xl",
+		load: async () => (await import("./daemon.ts")).daemonCommand,
+	},
 };
 
 const mainCommand: CommandDef = {
@@ -23,7 +43,10 @@ const mainCommand: CommandDef = {
 		description: "Boots stock Linux kernels, paravirtualised, in TypeScript",
 		version: packageVersion(),
 	},
-	subCommands: SUBCOMMANDS,
+	// Their descriptions alone: loading a subcommand loads the machine.
+	subCommands: Object.fromEntries(
+		Object.entries(SUBCOMMANDS).map(([name, { description }]) => [name, { meta: { name, description } }]),
+	),
 };
 
 async function usage(command: CommandDef, parent?: CommandDef): Promise<string> {
@@ -48,8 +71,8 @@ async function main(args: readonly string[]): Promise<void> {
 		process.exitCode = await (await import("./xl/xl.ts")).runXl(rest);
 		return;
 	}
-	const load = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
-	if (load === undefined) {
+	const subcommand = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
+	if (subcommand === undefined) {
 		const what = name.startsWith("-") ? "option" : "command";
 		const nearest = nearestName(
 			name.replace(/^-+/, ""),
@@ -59,7 +82,7 @@ async function main(args: readonly string[]): Promise<void> {
 		const remedy = nearest === undefined ? "paravirt --help lists the commands." : `Did you mean ${dashes}${nearest}?`;
 		throw new UsageError(`unknown ${what} ${name}`, remedy);
 	}
-	const command = await load();
+	const command = { ...(await subcommand.load()), meta: { name, description: subcommand.description } };
 	const options = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
 	if (options.includes("--help") || options.includes("-h")) {
 		process.stdout.write(await usage(command, mainCommand));

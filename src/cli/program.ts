@@ -1,5 +1,12 @@
 /** What the commands' programs have in common: errors become messages and exit statuses, and a reader that has gone ends them. */
+import { setFlagsFromString } from "node:v8";
 import { describeError, ExitStatus, fileError } from "./errors.ts";
+
+/**
+ * The programs run for seconds, and V8 would spend a part of that on inlining in our functions, more than it gains. It counts for what is loaded from
+ * then on: the programs import the machine when they need it. docs/performance.md has it for users of the library.
+ */
+const V8_FLAGS = "--max-inlined-bytecode-size-cumulative=200";
 
 /** Runs a program to its end. */
 export async function runProgram(main: (args: readonly string[]) => Promise<void>): Promise<void> {
@@ -12,6 +19,7 @@ export async function runProgram(main: (args: readonly string[]) => Promise<void
 	process.stderr.on("error", (error: NodeJS.ErrnoException) => {
 		process.exit(error.code === "EPIPE" ? 141 : ExitStatus.hostError);
 	});
+	setFlagsFromString(V8_FLAGS);
 	try {
 		await main(process.argv.slice(2));
 	} catch (error) {

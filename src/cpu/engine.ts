@@ -37,14 +37,17 @@ export interface ProcessorStatistics {
 	/** Of them, those that regions executed. */
 	translated: number;
 	tlbMisses: number;
-	/** Variants of instructions that were compiled, and the milliseconds it took. */
+	/** Look-ups of computed branches' targets that failed; undefined where they are not counted. */
+	jumpCacheMisses?: number;
+	/** Variants of instructions that were compiled, modules of them, and the milliseconds it took. */
 	variants: number;
+	variantModules: number;
 	compileTime: number;
 	code: CodeCacheStatistics;
 	translator: TranslatorStatistics | undefined;
 }
 
-export type Tier = "interpreter" | "both";
+export type Tier = "interpreter" | "translator" | "both";
 
 /** Translating a block costs about as much as interpreting it so often. */
 const HOT_COUNT = 5000;
@@ -56,7 +59,10 @@ const HOT_COUNT = 5000;
 const CODE_ARENA = 192 * 2 ** 20;
 
 export interface EngineOptions {
-	/** "interpreter" alone, or with the translator for hot code. Default: both. */
+	/**
+	 * "interpreter" alone, or "both" it and the translator for hot code (the default). "translator": all code is translated when it is first led to, which
+	 * takes long; what it cannot translate, and what runs until it has, is the interpreter's still. For tests.
+	 */
 	readonly tier?: Tier;
 	/** A block is translated once branches have led to it so often; small for tests. */
 	readonly hotCount?: number;
@@ -109,7 +115,7 @@ export class Engine implements Processor {
 			emitMain(
 				hot.map((key) => variantOf(key, forms)),
 				memoryPages,
-				options.tier === "interpreter" ? 0 : (options.hotCount ?? HOT_COUNT),
+				options.tier === "interpreter" ? 0 : (options.hotCount ?? (options.tier === "translator" ? 1 : HOT_COUNT)),
 				options.emittedExits === false ? undefined : environment.emitExits,
 			),
 		);
@@ -170,6 +176,7 @@ export class Engine implements Processor {
 			translated: this.memory.u64(layout.REGION_INSTRUCTIONS),
 			tlbMisses: this.memory.u64(layout.TLB_MISSES),
 			variants: this.variants.compiled,
+			variantModules: this.variants.modules,
 			compileTime: this.variants.compileTime,
 			code: this.code.statistics,
 			translator: this.translator?.statistics,

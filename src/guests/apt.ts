@@ -37,9 +37,15 @@ export class Apt {
 	 * Prepares apt's private directories under `directory`.
 	 * @param suite of the machine's Debian mirror ("trixie", "sid", ...); undefined: what the machine itself uses.
 	 * @param interruption ends what apt does, as soon as it is aborted
+	 * @param architecture of the packages, as Debian calls it
 	 * @throws GuestError where the machine has no apt, or no Debian sources.
 	 */
-	static async prepare(directory: string, suite: string | undefined, interruption?: AbortSignal): Promise<Apt> {
+	static async prepare(
+		directory: string,
+		suite: string | undefined,
+		interruption?: AbortSignal,
+		architecture = "amd64",
+	): Promise<Apt> {
 		const configured = debianSources(await systemSources());
 		if (configured.length === 0) {
 			throw new GuestError(
@@ -52,8 +58,8 @@ export class Apt {
 			await mkdir(join(directory, part), { recursive: true });
 		}
 		await writeFile(join(directory, "status"), "");
-		await writeFile(join(directory, "sources.list.d", "debian.sources"), formatSources(sources));
-		await writeFile(join(directory, "apt.conf"), configuration(directory));
+		await writeFile(join(directory, "sources.list.d", "debian.sources"), formatSources(sources, architecture));
+		await writeFile(join(directory, "apt.conf"), configuration(directory, architecture));
 		return new Apt(directory, interruption);
 	}
 
@@ -111,7 +117,7 @@ export async function systemSources(): Promise<PackageSource[]> {
  * apt.conf(5). The machine's own configuration is read first (proxies are set there); what this sets or clears wins.
  * The sandbox user exists to keep root's downloads from root's rights, and could not write to a user's directory.
  */
-function configuration(directory: string): string {
+function configuration(directory: string, architecture: string): string {
 	const quoted = (path: string): string => `"${path}"`;
 	return [
 		"#clear APT::Update;",
@@ -125,8 +131,8 @@ function configuration(directory: string): string {
 		'Dir::Cache::srcpkgcache "";',
 		'Dir::Etc::sourcelist "/dev/null";',
 		`Dir::Etc::sourceparts ${quoted(join(directory, "sources.list.d"))};`,
-		'APT::Architecture "amd64";',
-		'APT::Architectures { "amd64"; };',
+		`APT::Architecture "${architecture}";`,
+		`APT::Architectures { "${architecture}"; };`,
 		'APT::Sandbox::User "root";',
 		'Acquire::Languages "none";',
 		"",

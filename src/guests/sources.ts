@@ -73,8 +73,8 @@ export function withSuite(sources: readonly PackageSource[], suite: string): Pac
 	return main === undefined ? [] : [{ ...main, suites: [suite] }];
 }
 
-/** Writes sources in deb822 format, restricted to the packages of component main for amd64, the guest's architecture. */
-export function formatSources(sources: readonly PackageSource[]): string {
+/** Writes sources in deb822 format, restricted to the packages of component main for the architecture of the guest. */
+export function formatSources(sources: readonly PackageSource[], architecture = "amd64"): string {
 	return sources
 		.map((source) => {
 			const lines = [
@@ -82,7 +82,7 @@ export function formatSources(sources: readonly PackageSource[]): string {
 				`URIs: ${source.uri}`,
 				`Suites: ${source.suites.join(" ")}`,
 				"Components: main",
-				"Architectures: amd64",
+				`Architectures: ${architecture}`,
 				"Targets: Packages",
 			];
 			if (source.signedBy !== undefined) lines.push(`Signed-By: ${source.signedBy}`);

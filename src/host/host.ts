@@ -23,6 +23,7 @@ import { parseUuid } from "../toolstack/uuid.ts";
 import { DEFAULT_WEIGHT } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { LogKind } from "../xen/log.ts";
+import { attachProfiler, type Profile } from "../xen/profile.ts";
 import { type KernelCache, openCachedKernel } from "./kernel-cache.ts";
 import { createMachine } from "./machine.ts";
 import type { Platform } from "./platform.ts";
@@ -51,6 +52,8 @@ export interface HostOptions {
 	readonly restartInterval?: number;
 	/** The NAT network, to which interfaces without a `bridge` are connected (docs/networks.md). */
 	readonly nat?: NatOptions;
+	/** Sample where guests spend their instructions, for {@link Host.profile}. */
+	readonly profile?: boolean;
 	/** What to trace: bits of TraceCategory. */
 	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
 }
@@ -93,6 +96,8 @@ export class Host {
 	private readonly started: number;
 	private readonly cpuAtStart: number | undefined;
 	private stopped = false;
+	/** Samples of all guests so far, where {@link HostOptions.profile} asked for them. */
+	readonly profile: Profile | undefined;
 	private loop: Promise<void> | undefined;
 	private failure: ((error: unknown) => void) | undefined;
 	/** Rejected where the machine itself fails: a bug in paravirt, never something that a guest did. */
@@ -120,6 +125,7 @@ export class Host {
 			options.processor,
 			options.nat,
 		);
+		if (options.profile === true) this.profile = attachProfiler(this.hypervisor);
 		if (options.trace !== undefined) {
 			this.hypervisor.trace.categories = options.trace.categories;
 			this.hypervisor.trace.sink = options.trace.sink;
@@ -187,7 +193,7 @@ export class Host {
 			image,
 			kernel: kernel as Uint8Array,
 			kernelName,
-			ramdisk,
+			ramdisk: ramdisk && this.unpack(ramdisk, options.memory),
 			ramdiskName: options.ramdiskName ?? (typeof options.ramdisk === "string" ? options.ramdisk : "ramdisk"),
 			commandLine: options.commandLine ?? "",
 			maximumMemory: options.maximumMemory ?? options.memory,
@@ -343,6 +349,12 @@ export class Host {
 		// The scheduler returns when no domain is left; a domain that came in its last moment needs it again.
 		const run = async (): Promise<void> => this.hypervisor.scheduler.run();
 		this.loop = (this.loop ?? Promise.resolve()).then(run).catch((error: unknown) => this.failure?.(error));
+	}
+
+	/** The builder unpacks gzip-compressed ramdisks, too; this is faster. */
+	private unpack(ramdisk: Uint8Array, limit: number): Uint8Array {
+		const packed = ramdisk[0] === 0x1f && ramdisk[1] === 0x8b;
+		return (packed ? this.platform.gunzip?.(ramdisk, limit) : undefined) ?? ramdisk;
 	}
 
 	private async load(image: Uint8Array | string | undefined): Promise<Uint8Array | undefined> {

@@ -17,6 +17,10 @@ export interface Platform {
 	/** The host's network, for the NAT; undefined where the platform has none. */
 	readonly network?: HostNetwork;
 	/**
+	 * Unpacks a gzip file, where the platform has a faster way than we; undefined where it is no single whole one or unpacks to more than `limit` bytes.
+	 */
+	gunzip?(data: Uint8Array, limit: number): Uint8Array | undefined;
+	/**
 	 * Files that disks are stored in.
 	 * @param synchronous whether every operation must end at once, so that a run can be repeated
 	 */

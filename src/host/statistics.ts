@@ -9,7 +9,11 @@ export interface ExecutionStatistics {
 	readonly translated: number;
 	readonly translatedShare: number;
 	/** Forms of instructions that the interpreter had to compile. */
-	readonly variants: { readonly compiled: number; readonly milliseconds: number };
+	readonly variants: { readonly compiled: number; readonly modules: number; readonly milliseconds: number };
+	/** Spent on emitting and compiling, by both tiers; V8's own threads not counted. */
+	readonly compileSeconds: number;
+	/** Look-ups of computed branches' targets that failed; null where they are not counted. */
+	readonly jumpCacheMisses: number | null;
 	/** Frames with decoded code, bytes of it, and times that all of it was forgotten to make room. */
 	readonly decoded: { readonly pages: number; readonly bytes: number; readonly resets: number };
 	/** Null where the interpreter works alone. */
@@ -28,12 +32,14 @@ export interface ExecutionStatistics {
 }
 
 export function executionStatistics(processor: ProcessorStatistics): ExecutionStatistics {
-	const { instructions, translated, variants, compileTime, code, translator } = processor;
+	const { instructions, translated, variants, variantModules, compileTime, code, translator } = processor;
 	return {
 		interpreted: instructions - translated,
 		translated,
 		translatedShare: instructions === 0 ? 0 : translated / instructions,
-		variants: { compiled: variants, milliseconds: compileTime },
+		variants: { compiled: variants, modules: variantModules, milliseconds: compileTime },
+		compileSeconds: (compileTime + (translator?.milliseconds ?? 0)) / 1000,
+		jumpCacheMisses: processor.jumpCacheMisses ?? null,
 		decoded: { ...code },
 		translator:
 			translator === undefined

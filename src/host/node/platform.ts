@@ -1,5 +1,6 @@
 /** Node.js as the platform of a machine. */
 import { type FileHandle, open, readFile } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
 import type { Platform, WritableFile } from "../platform.ts";
 import { nodeBlockFiles } from "./block-files.ts";
 import { nodeNetwork } from "./network.ts";
@@ -12,10 +13,22 @@ export const nodePlatform: Platform = {
 	},
 	residentBytes: () => process.memoryUsage.rss(),
 	readFile: (name) => readFile(name),
+	gunzip,
 	blockFiles: (synchronous) => nodeBlockFiles({ synchronous }),
 	network: nodeNetwork,
 	createFile,
 };
+
+function gunzip(data: Uint8Array, limit: number): Uint8Array | undefined {
+	try {
+		const unpacked = gunzipSync(data, { maxOutputLength: limit });
+		// zlib takes several members, and ignores what follows the last: then the sizes differ.
+		const size = new DataView(data.buffer, data.byteOffset + data.length - 4, 4).getUint32(0, true);
+		return unpacked.length === size ? unpacked : undefined;
+	} catch {
+		return undefined;
+	}
+}
 
 /** Whole pages of zeros become holes: most of a core dump's. Others than its owner cannot read the file. */
 async function createFile(name: string): Promise<WritableFile> {
