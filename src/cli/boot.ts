@@ -246,7 +246,7 @@ async function runGuest(
 		memory: memory + machineOverhead(memory),
 		clock: options.clock,
 		processor: { tier: options.tier },
-		profile: options.profile !== undefined,
+		...(options.profile === undefined ? {} : { profile: {} }),
 		kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },
 	});

@@ -52,8 +52,8 @@ export interface HostOptions {
 	readonly restartInterval?: number;
 	/** The NAT network, to which interfaces without a `bridge` are connected (docs/networks.md). */
 	readonly nat?: NatOptions;
-	/** Sample where guests spend their instructions, for {@link Host.profile}. */
-	readonly profile?: boolean;
+	/** Sample where guests spend their instructions, for {@link Host.profile}: one sample in `interval` of them (262147 by default). */
+	readonly profile?: { readonly interval?: number };
 	/** What to trace: bits of TraceCategory. */
 	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
 }
@@ -125,7 +125,7 @@ export class Host {
 			options.processor,
 			options.nat,
 		);
-		if (options.profile === true) this.profile = attachProfiler(this.hypervisor);
+		if (options.profile !== undefined) this.profile = attachProfiler(this.hypervisor, options.profile.interval);
 		if (options.trace !== undefined) {
 			this.hypervisor.trace.categories = options.trace.categories;
 			this.hypervisor.trace.sink = options.trace.sink;

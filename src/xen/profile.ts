@@ -68,7 +68,8 @@ class Profiler implements Profile {
 		const saved = KEPT.map((offset) => memory.u32(STATE + offset));
 		const frames = vcpu.kernelMode ? this.kernelStack(vcpu) : [pageName(registers.rip), "user"];
 		for (const [index, offset] of KEPT.entries()) memory.setU32(STATE + offset, saved[index] as number);
-		const domains = this.hypervisor.domains.size > 1 ? [vcpu.domain.name] : [];
+		const guests = [...this.hypervisor.domains.values()].filter(({ vcpus }) => vcpus.length > 0);
+		const domains = guests.length > 1 ? [vcpu.domain.name] : [];
 		const key = [...domains, ...frames.reverse()].join(";");
 		this.stacks.set(key, (this.stacks.get(key) ?? 0) + 1);
 	}

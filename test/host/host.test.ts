@@ -56,6 +56,24 @@ describe.runIf(canAssemble)("a host", () => {
 		expect(end.crash?.reason).toBe(end.crashReason);
 	});
 
+	it("samples a guest without changing its run", async () => {
+		const runs = [];
+		for (const profile of [undefined, { interval: 7 }]) {
+			const host = new Host({ memory: 32 * MIB, clock: "deterministic", ...(profile && { profile }) });
+			const { output } = await run(host, "paravirt.");
+			const { instructions, hypercalls, exceptions, events, guestSeconds } = host.statistics();
+			runs.push({ host, counts: { output, instructions, hypercalls, exceptions, events, guestSeconds } });
+		}
+		const [plain, sampled] = runs;
+		expect(sampled?.counts).toEqual(plain?.counts);
+		expect(plain?.host.profile).toBeUndefined();
+		const stacks = [...(sampled?.host.profile?.stacks ?? [])];
+		const samples = stacks.reduce((sum, [, count]) => sum + count, 0);
+		const expected = (sampled?.counts.instructions ?? 0) / 7;
+		expect(samples).toBeGreaterThan(expected * 0.9);
+		expect(stacks.map(([stack]) => stack).filter((stack) => !stack.startsWith("kernel;"))).toEqual([]);
+	});
+
 	it("counts what the guest did", async () => {
 		const host = new Host({ memory: 32 * MIB });
 		await run(host, "abc.");
