@@ -8,6 +8,7 @@ export type { StoreSocket } from "./host/node/store-socket.ts";
 export type { Statistics } from "./host/statistics.ts";
 export type { StoreClient } from "./store/client.ts";
 export { StoreError, type XsError } from "./store/errors.ts";
+export { type P9Specification, parseP9, parseShare, ShareSpecificationError } from "./toolstack/config/p9.ts";
 export type { RequestOptions } from "./toolstack/control.ts";
 export type { CoreWriter } from "./toolstack/core-dump.ts";
 export type { Domains } from "./toolstack/domains.ts";
@@ -23,6 +24,7 @@ export {
 	type SchedulingParameters,
 	XL_END_ACTIONS,
 } from "./toolstack/options.ts";
+export type { ShareInformation, ShareRequest } from "./toolstack/shares.ts";
 export { ImageError, type ImageErrorCode } from "./xen/boot/errors.ts";
 export { type CrashReport, formatCrashReport } from "./xen/crash.ts";
 export type { LogKind, LogLevel } from "./xen/log.ts";

@@ -5,12 +5,14 @@ import type { ReadStream, WriteStream } from "node:tty";
 import type { ArgsDef, CommandDef } from "citty";
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import { cacheDirectory } from "../guests/cache.ts";
+import { SHARE_WORD } from "../guests/init.ts";
 import { kernelCache } from "../guests/kernel-cache.ts";
 import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
 import { formatProfile, profileFormatOf } from "../host/profile-format.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "../toolstack/config/disk.ts";
+import { type P9Specification, parseShare, ShareSpecificationError } from "../toolstack/config/p9.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
@@ -85,6 +87,11 @@ const args: ArgsDef = {
 		description: "A disk as xl describes it, e.g. disk.qcow2,qcow2,xvda,rw; may be given several times (docs/disks.md)",
 		valueHint: "SPEC",
 	},
+	share: {
+		type: "string",
+		description: "A folder of the host, at /mnt/TAG in our ramdisk; may be given several times (docs/shares.md)",
+		valueHint: "PATH[:TAG][:ro]",
+	},
 	clock: {
 		type: "string",
 		description: "real, or deterministic: time is the number of executed instructions",
@@ -129,6 +136,7 @@ interface BootOptions extends GrubOptions {
 	readonly memory: number | undefined;
 	readonly vcpus: number | undefined;
 	readonly disks: readonly DiskSpecification[];
+	readonly shares: readonly P9Specification[];
 	readonly clock: (typeof CLOCKS)[number];
 	readonly tier: (typeof TIERS)[number];
 	readonly stats: string | undefined;
@@ -173,6 +181,15 @@ function checkDisk(specification: string): DiskSpecification {
 	}
 }
 
+function checkShare(specification: string): P9Specification {
+	try {
+		return parseShare(specification);
+	} catch (error) {
+		if (!(error instanceof ShareSpecificationError)) throw error;
+		throw new UsageError(`--share ${specification}: ${error.reason}`, `${error.remedy}.`);
+	}
+}
+
 function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 	const text = (name: string): string | undefined => {
 		const value = values[name];
@@ -208,6 +225,7 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 		vcpus: given.vcpus === undefined ? undefined : parseCount("vcpus", given.vcpus, 1, MOST_VCPUS),
 		...grub,
 		disks: repeatedValues(rawArgs, "disk").map(checkDisk),
+		shares: repeatedValues(rawArgs, "share").map(checkShare),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
 		stats: text("stats"),
@@ -226,6 +244,7 @@ function commandLine(options: BootOptions, files: GuestFiles, entry: string | un
 	if (entry !== undefined) words.push(entry);
 	if (files.ownRamdisk && interactive) words.push(...terminalArguments(process.stdout, process.env));
 	if (files.ownRamdisk && !interactive) words.push("paravirt.input=pipe");
+	if (files.ownRamdisk) words.push(...options.shares.map(({ tag }) => `${SHARE_WORD}=${tag}`));
 	if (options.append !== "") words.push(options.append);
 	return words.join(" ");
 }
@@ -285,6 +304,7 @@ async function runGuest(
 		memory,
 		vcpus,
 		disks: options.disks,
+		shares: options.shares,
 	};
 	try {
 		// What cannot be written is better known before a long run than after it.

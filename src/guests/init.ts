@@ -9,6 +9,9 @@ export const READY_QUERY = "\x1b[5n";
 /** Node below /local/domain/ID where the host says how large the terminal is: rows, a space, columns. */
 export const SIZE_NODE = "data/terminal-size";
 
+/** Word of the command line for each folder of the host that is to be mounted: its tag, below /mnt. */
+export const SHARE_WORD = "paravirt.share";
+
 /** A message to xenstore (public/io/xs_wire.h) as an argument of the shell's printf: request and transaction 0. */
 function storeMessage(type: number, payload: string): string {
 	const word = (value: number): string => `\\${value.toString(8).padStart(3, "0")}\\000\\000\\000`;
@@ -33,13 +36,14 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /run
 ln -s /proc/self/fd /dev/fd 2>/dev/null
-input=terminal name=paravirt root= type=ext4 flags= mode=ro init=/sbin/init network=on
+input=terminal name=paravirt shares= root= type=ext4 flags= mode=ro init=/sbin/init network=on
 for word in $(cat /proc/cmdline); do
 	case "$word" in
 	paravirt.hostname=*) name=\${word#*=} ;;
 	paravirt.term=*) TERM=\${word#*=} ;;
 	paravirt.rows=*) stty rows "\${word#*=}" ;;
 	paravirt.columns=*) stty columns "\${word#*=}" ;;
+	${SHARE_WORD}=*) shares="$shares \${word#*=}" ;;
 	paravirt.input=*) input=\${word#*=} ;;
 	root=*) root=\${word#*=} ;;
 	rootfstype=*) type=\${word#*=} ;;
@@ -80,6 +84,17 @@ follow_size() {
 		esac
 	done
 }
+# A folder of the host can be mounted as soon as its device is connected, which takes a moment.
+mount_share() {
+	mkdir -p "/mnt/$1"
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		mount -t 9p -o trans=xen,version=9p2000.L "$1" "/mnt/$1" 2>/dev/null && return
+		sleep 0.2
+	done
+	echo "The shared folder $1 could not be mounted: mount -t 9p -o trans=xen $1 /mnt/$1"
+}
+[ -z "$shares" ] || modprobe 9pnet_xen
+for share in $shares; do mount_share "$share"; done
 hostname "$name"
 ip link set lo up
 # The first network interface, where there is one, asks for its address; the answer is at once where the network has a NAT.

@@ -19,6 +19,7 @@ import { checkName } from "../toolstack/names.ts";
 import { closeNetworks, type NetworkRequest, type OpenNetwork } from "../toolstack/network-interfaces.ts";
 import { type EndActions, LIBRARY_END_ACTIONS, type SchedulingParameters } from "../toolstack/options.ts";
 import { checkScheduling } from "../toolstack/scheduling.ts";
+import { closeShares, type OpenShare, type ShareRequest } from "../toolstack/shares.ts";
 import { parseUuid } from "../toolstack/uuid.ts";
 import { DEFAULT_WEIGHT } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
@@ -85,6 +86,8 @@ export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingPa
 	readonly disks?: readonly (DiskRequest | string)[];
 	/** Network interfaces that it has from the beginning: xl's specifications ("bridge=lan,rate=10Mb/s", "" for a usual one), or objects. */
 	readonly networks?: readonly (NetworkRequest | string)[];
+	/** Folders of the host that it shares from the beginning: xl's specifications ("tag=home,path=/home/me"), or objects. */
+	readonly shares?: readonly (ShareRequest | string)[];
 	/** Frames of its grant table and of its mappings of others' grants, and the highest event channel, at the most. */
 	readonly maximumGrantFrames?: number;
 	readonly maximumMaptrackFrames?: number;
@@ -147,7 +150,7 @@ export class Host {
 	 * @param prepare called before its first instruction, for listeners that must miss nothing; and again with each domain that is started
 	 * in its place when it ends (the actions `restart`, `rename-restart`, `coredump-restart`).
 	 * @throws ImageError where the kernel or the ramdisk cannot be booted; ToolstackError where an option cannot be;
-	 * DiskSpecificationError and BlockError for a disk.
+	 * DiskSpecificationError and BlockError for a disk; ShareSpecificationError for a shared folder.
 	 */
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
 		const name = options.name ?? this.domains.unusedName("guest");
@@ -206,11 +209,14 @@ export class Host {
 		};
 		const disks = await this.machine.disks.openAll(options.disks ?? []);
 		let networks: OpenNetwork[] = [];
+		let shares: readonly OpenShare[] = [];
 		let built: BuiltGuest;
 		try {
 			networks = await this.machine.networks.openAll(options.networks ?? []);
+			shares = this.machine.shares.openAll(options.shares ?? []);
 			built = buildGuest(this.machine, request);
 		} catch (error) {
+			closeShares(shares);
 			closeNetworks(networks);
 			await closeDisks(disks);
 			throw error;
@@ -218,7 +224,11 @@ export class Host {
 		try {
 			this.machine.disks.attachAll(built.domain.id, disks);
 			this.machine.networks.attachAll(built.domain.id, networks, options.name);
+			const ready = shares;
+			shares = [];
+			this.machine.shares.attachAll(built.domain.id, ready);
 		} catch (error) {
+			closeShares(shares);
 			built.destroy();
 			throw error;
 		}

@@ -13,6 +13,7 @@ import { StoreServer } from "../store/server.ts";
 import { Disks } from "../toolstack/disks.ts";
 import type { Machine } from "../toolstack/machine.ts";
 import { NetworkInterfaces } from "../toolstack/network-interfaces.ts";
+import { Shares } from "../toolstack/shares.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import { ServiceDomain } from "../xen/events-service.ts";
 import { createHypervisor } from "../xen/hypervisor.ts";
@@ -53,5 +54,7 @@ export function createMachine(
 	const backends = new BackendBus(store, service);
 	const disks = new Disks(store, backends, platform.blockFiles(clock === "deterministic"));
 	const networks = new NetworkInterfaces(hypervisor, store, backends, platform.network, nat);
-	return { hypervisor, service, storeServer, store, backends, disks, networks };
+	const { openFolder } = platform;
+	const shares = new Shares(store, backends, openFolder && ((path) => openFolder(path, clock === "deterministic")));
+	return { hypervisor, service, storeServer, store, backends, disks, networks, shares };
 }

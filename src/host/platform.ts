@@ -4,6 +4,7 @@
 
 import type { BlockFiles } from "../backends/block/image.ts";
 import type { HostNetwork } from "../backends/net/nat/host-network.ts";
+import type { HostFolder } from "../backends/p9/folder.ts";
 
 export interface Platform {
 	/** Monotonic time in milliseconds, with fractions. */
@@ -25,6 +26,12 @@ export interface Platform {
 	 * @param synchronous whether every operation must end at once, so that a run can be repeated
 	 */
 	blockFiles(synchronous: boolean): BlockFiles;
+	/**
+	 * A folder that guests are to share. Missing where the platform has none.
+	 * @param synchronous as in {@link blockFiles}
+	 * @throws FolderError
+	 */
+	openFolder?(path: string, synchronous: boolean): HostFolder;
 	/** A new file in the place of any that there is. Missing where the platform has no files. */
 	createFile?(name: string): Promise<WritableFile>;
 }

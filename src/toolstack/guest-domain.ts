@@ -21,6 +21,7 @@ import { checkName } from "./names.ts";
 import { closeNetworks, type NetworkInformation, type NetworkRequest } from "./network-interfaces.ts";
 import type { EndAction, EndActions, SchedulingParameters } from "./options.ts";
 import { checkScheduling } from "./scheduling.ts";
+import type { ShareInformation, ShareRequest } from "./shares.ts";
 import { formatUuid } from "./uuid.ts";
 
 /** Why a domain ended: Xen's shutdown reasons, or {@link GuestDomain.destroy}. */
@@ -345,6 +346,32 @@ export class GuestDomain {
 	/** Its disks, as `xl block-list` shows them. */
 	disks(): readonly DiskInformation[] {
 		return this.host.machine.disks.list(this.id);
+	}
+
+	/**
+	 * Gives it a folder of the host while it runs: `mount -t 9p -o trans=xen TAG DIRECTORY` in the guest.
+	 * @param share xl's specification ("tag=home,path=/home/me"), or an object
+	 * @throws ShareSpecificationError
+	 */
+	attachShare(share: ShareRequest | string): ShareInformation {
+		this.checkExists();
+		const { shares } = this.host.machine;
+		return shares.attach(this.id, shares.open(share));
+	}
+
+	/**
+	 * Takes a share away; resolved when its files are closed. A guest that has it mounted sees errors.
+	 * @param share its tag or number
+	 * @returns "forced" where the guest did not let go of it in time
+	 * @throws ShareSpecificationError where it has no such share
+	 */
+	detachShare(share: string | number, options?: DetachOptions): Promise<"closed" | "forced"> {
+		return this.host.machine.shares.detach(this.id, share, options);
+	}
+
+	/** The host's folders that it shares. */
+	shares(): readonly ShareInformation[] {
+		return this.host.machine.shares.list(this.id);
 	}
 
 	/**

@@ -6,6 +6,7 @@ import type { ServiceDomain } from "../xen/events-service.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { Disks } from "./disks.ts";
 import type { NetworkInterfaces } from "./network-interfaces.ts";
+import type { Shares } from "./shares.ts";
 
 export interface Machine {
 	readonly hypervisor: Hypervisor;
@@ -19,6 +20,8 @@ export interface Machine {
 	readonly disks: Disks;
 	/** Network interfaces of guests, and the networks that they are in. */
 	readonly networks: NetworkInterfaces;
+	/** Folders of the host that guests share. */
+	readonly shares: Shares;
 }
 
 /** Domain 0, to which guests grant their rings. */

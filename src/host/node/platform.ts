@@ -3,6 +3,7 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import type { Platform, WritableFile } from "../platform.ts";
 import { nodeBlockFiles } from "./block-files.ts";
+import { openNodeFolder } from "./folder.ts";
 import { nodeNetwork } from "./network.ts";
 
 export const nodePlatform: Platform = {
@@ -16,6 +17,7 @@ export const nodePlatform: Platform = {
 	gunzip,
 	blockFiles: (synchronous) => nodeBlockFiles({ synchronous }),
 	network: nodeNetwork,
+	openFolder: openNodeFolder,
 	createFile,
 };
 

@@ -10,6 +10,7 @@ import { checkCpuList } from "./cpu-list.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "./disk.ts";
 import { ConfigError } from "./errors.ts";
 import { CONFIG_OPTIONS } from "./options.ts";
+import { type P9Specification, parseP9, ShareSpecificationError } from "./p9.ts";
 import { isList, parseConfig, type Setting, type Settings } from "./parser.ts";
 import { isOfKind, SettingsReader } from "./reader.ts";
 
@@ -40,6 +41,7 @@ export interface DomainConfig {
 	readonly maximumMaptrackFrames?: number;
 	readonly maximumEventChannels?: number;
 	readonly disks: readonly DiskSpecification[];
+	readonly shares: readonly P9Specification[];
 }
 
 export interface ConfigContext {
@@ -92,6 +94,7 @@ export function domainConfig(settings: Settings, file: string, { resolve }: Conf
 		...optional("maximumMaptrackFrames", reader.number("max_maptrack_frames", 0)),
 		...optional("maximumEventChannels", reader.number("max_event_channels", 1)),
 		disks: reader.list("disk").map((text) => disk(reader, text, resolve)),
+		shares: reader.list("p9").map((text) => share(reader, text, resolve)),
 	};
 }
 
@@ -159,6 +162,16 @@ function action(reader: SettingsReader, key: string, usual: EndAction): EndActio
 	} catch (error) {
 		if (!(error instanceof ToolstackError)) throw error;
 		throw reader.invalid(key, error.reason, error.remedy, error);
+	}
+}
+
+function share(reader: SettingsReader, text: string, resolve: (path: string) => string): P9Specification {
+	try {
+		const parsed = parseP9(text);
+		return { ...parsed, path: resolve(parsed.path) };
+	} catch (error) {
+		if (!(error instanceof ShareSpecificationError)) throw error;
+		throw reader.invalid("p9", `"${text}": ${error.reason}`, error.remedy, error);
 	}
 }
 

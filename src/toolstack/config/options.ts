@@ -129,7 +129,7 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	// Devices
 	disk: honour("list"),
 	vif: refuse("list", "there are no network interfaces yet"),
-	p9: refuse("list", "there are no shared folders yet"),
+	p9: honour("list"),
 	channel: refuse("list", "there are no channels yet"),
 	vtpm: refuse("list", "there is no virtual TPM"),
 	pvcalls: refuse("list", "there is no PV calls back end"),

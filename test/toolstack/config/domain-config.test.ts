@@ -97,6 +97,7 @@ vnc = 0
 				{ target: "/here/guest.img", vdev: "xvda", readOnly: false },
 				{ target: "http://example.org/cd.iso", vdev: "xvdb", readOnly: true },
 			],
+			shares: [],
 		});
 	});
 
@@ -114,6 +115,7 @@ vnc = 0
 			onCrash: "destroy",
 			onWatchdog: "destroy",
 			disks: [],
+			shares: [],
 		});
 		expect(read(`${LEAST}root="/dev/xvda1 ro"\nextra="quiet"`).commandLine).toBe("root=/dev/xvda1 ro quiet");
 		expect(read(`${LEAST}builder="generic"`).name).toBe("g");

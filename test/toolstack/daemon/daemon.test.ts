@@ -23,6 +23,7 @@ function config(name: string, kernel: string, more: Partial<DomainConfig> = {}):
 		vcpus: 1,
 		maximumVcpus: 1,
 		disks: [],
+		shares: [],
 		...XL_END_ACTIONS,
 		...more,
 	};
