@@ -30,7 +30,11 @@ export class BackendBus {
 		this.store.watch(root, (path) => {
 			const [domid, devid, ...node] = path.slice(root.length + 1).split("/");
 			if (domid === undefined || domid === "") {
-				for (const each of this.store.list(root) ?? []) this.lookAtDomain(driver, `${root}/${each}`);
+				// All of it has come, or gone.
+				const there = (this.store.list(root) ?? []).map((each) => `${root}/${each}`);
+				const served = [...this.devices.keys()].filter((each) => each.startsWith(`${root}/`));
+				const directories = [...there, ...served.map((each) => each.slice(0, each.lastIndexOf("/")))];
+				for (const directory of new Set(directories)) this.lookAtDomain(driver, directory);
 			} else if (devid === undefined) {
 				this.lookAtDomain(driver, `${root}/${domid}`);
 			} else {

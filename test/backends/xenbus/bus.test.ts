@@ -269,6 +269,15 @@ describe("the end of a device", () => {
 		expect(hypervisor.frames.owned(front.domid)).toBe(0);
 	});
 
+	it("comes with that of any directory that it is in", () => {
+		for (const directory of ["", "/toy", "/toy/1", "/toy/1/3"]) {
+			const { front, store, bus } = setup();
+			const { ref } = connect(front);
+			store.remove(`/local/domain/0/backend${directory}`);
+			expect([directory, bus.list().length, front.isFree(ref)]).toEqual([directory, 0, true]);
+		}
+	});
+
 	it("a device of the same name waits until the last one has let go", async () => {
 		const { front, store, toys, state, settle } = setup();
 		connect(front);

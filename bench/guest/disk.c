@@ -1,0 +1,102 @@
+/*
+ * Throughput of a disk without the guest's page cache: O_DIRECT, each item for some seconds, one or several processes at once.
+ * Usage: disk DEVICE SECONDS. Prints "= ITEM VALUE UNIT" for each.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/fs.h>
+
+struct item {
+	const char *name;
+	int writes;
+	int random;
+	size_t block;
+	int processes;
+};
+
+static const struct item items[] = {
+	{ "read, 1 MiB in a row", 0, 0, 1 << 20, 1 },
+	{ "read, 64 KiB in a row", 0, 0, 1 << 16, 1 },
+	{ "read, 4 KiB anywhere", 0, 1, 1 << 12, 1 },
+	{ "read, 4 KiB anywhere, 8 at once", 0, 1, 1 << 12, 8 },
+	{ "write, 1 MiB in a row", 1, 0, 1 << 20, 1 },
+	{ "write, 64 KiB in a row", 1, 0, 1 << 16, 1 },
+	{ "write, 4 KiB anywhere", 1, 1, 1 << 12, 1 },
+	{ "write, 4 KiB anywhere, 8 at once", 1, 1, 1 << 12, 8 },
+};
+
+static double now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/* Counts operations until `end`. */
+static uint64_t work(int device, const struct item *item, uint64_t blocks, int process, double end)
+{
+	void *buffer = mmap(NULL, item->block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t count = 0, state = 88172645463325252ull + process * 977;
+	memset(buffer, process + 1, item->block);
+	while (now() < end) {
+		uint64_t block;
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		block = item->random ? state % blocks : count % blocks;
+		ssize_t done = item->writes ? pwrite(device, buffer, item->block, block * item->block)
+					    : pread(device, buffer, item->block, block * item->block);
+		if (done != (ssize_t)item->block) {
+			perror(item->name);
+			exit(1);
+		}
+		count++;
+	}
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t size, *counts;
+	int device;
+	if (argc != 3 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || ioctl(device, BLKGETSIZE64, &size) < 0) {
+		perror(argc > 1 ? argv[1] : "disk");
+		return 1;
+	}
+	counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (size_t index = 0; index < sizeof items / sizeof *items; index++) {
+		const struct item *item = &items[index];
+		double start = now(), end = start + atof(argv[2]);
+		uint64_t total = 0;
+		for (int process = 0; process < item->processes; process++) {
+			if (fork() == 0) {
+				counts[process] = work(device, item, size / item->block, process, end);
+				_exit(0);
+			}
+		}
+		for (int process = 0; process < item->processes; process++) {
+			int status;
+			wait(&status);
+			if (status != 0)
+				return 1;
+			}
+		for (int process = 0; process < item->processes; process++)
+			total += counts[process];
+		double seconds = now() - start;
+		if (item->random)
+			printf("= %s|%.0f|operations/s\n", item->name, total / seconds);
+		else
+			printf("= %s|%.1f|MiB/s\n", item->name, total * (item->block / 1048576.0) / seconds);
+		fflush(stdout);
+	}
+	return 0;
+}

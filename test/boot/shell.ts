@@ -1,0 +1,70 @@
+/** A shell in a guest that a test drives step by step, doing something on the host in between. */
+
+import { READY_QUERY } from "../../src/guests/init.ts";
+import type { GuestDomain } from "../../src/host/host.ts";
+
+export interface Answer {
+	readonly output: string;
+	readonly status: number;
+}
+
+const KERNEL_MESSAGE = /^\[ *\d+\.\d+\] .*\n/gm;
+
+export class GuestShell {
+	/** All that has come. */
+	console = "";
+	private number = 0;
+	private changed: () => void = () => {};
+
+	/** Made before the guest's first instruction; its command line has `paravirt.input=pipe`. */
+	constructor(private readonly domain: GuestDomain) {
+		const decoder = new TextDecoder();
+		domain.console.onOutput((data) => {
+			this.console += decoder.decode(data, { stream: true }).replaceAll("\r\n", "\n");
+			this.changed();
+		});
+		domain.ended.then(() => this.changed());
+	}
+
+	/** Waits until the guest takes commands. */
+	ready(): Promise<unknown> {
+		return this.find(0, READY_QUERY);
+	}
+
+	/** Runs a command of the shell. Rejected where the guest ends before it does. */
+	async run(command: string): Promise<Answer> {
+		const mark = `<<${++this.number}`;
+		const from = this.console.length;
+		this.domain.console.write(`echo '${mark}'\n${command}\necho "${mark}>>$?"\n`);
+		const end = new RegExp(`${mark}>>(\\d+)\\n`);
+		await this.find(from, end);
+		const text = this.console.slice(this.console.indexOf(`${mark}\n`, from) + mark.length + 1);
+		const [, status] = end.exec(text) as RegExpExecArray;
+		const output = text.slice(0, end.exec(text)?.index).replaceAll(KERNEL_MESSAGE, "");
+		return { output, status: Number(status) };
+	}
+
+	/** The output of a command, which must succeed. */
+	async output(command: string): Promise<string> {
+		const { output, status } = await this.run(command);
+		if (status !== 0) throw new Error(`${command}: status ${status}: ${output}`);
+		return output.trim();
+	}
+
+	private async find(from: number, what: string | RegExp): Promise<void> {
+		const there = (): boolean => {
+			const text = this.console.slice(from);
+			return typeof what === "string" ? text.includes(what) : what.test(text);
+		};
+		let ended = false;
+		this.domain.ended.then(() => {
+			ended = true;
+		});
+		while (!there()) {
+			if (ended) throw new Error(`the guest has ended:\n${this.console.slice(-3000)}`);
+			await new Promise<void>((resolve) => {
+				this.changed = resolve;
+			});
+		}
+	}
+}
