@@ -99,6 +99,13 @@ describe("the command", () => {
 			["too much memory", ["boot", "--memory", "9T"], 2, "--memory: 9T is more than", "at most"],
 			["a bad number", ["boot", "--vcpus", "0"], 2, '--vcpus: "0" is not possible', "from 1 to"],
 			["a bad clock", ["boot", "--clock", "slow"], 2, '--clock: "slow"', "real, deterministic"],
+			[
+				"a bad disk",
+				["boot", "--disk", "a.img,,xvda,r", "--disk=a.img,vmdk,xvdb"],
+				2,
+				"unknown format vmdk",
+				"raw or qcow2",
+			],
 			["a bad trace", ["boot", "--trace", "all,nothing"], 2, '--trace: "all,nothing"', "hypercalls"],
 			["a bad suite", ["boot", "--suite", "../x"], 2, '--suite: "../x"', "trixie"],
 			["no such kernel", ["boot", missing], 1, `${missing}: no such file`, "Check the path."],

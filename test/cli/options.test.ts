@@ -8,6 +8,7 @@ import {
 	parseCount,
 	parseSeconds,
 	parseSize,
+	repeatedValues,
 } from "../../src/cli/options.ts";
 
 const DEFINITION: ArgsDef = {
@@ -87,5 +88,14 @@ describe("arguments", () => {
 		expect(nearestName("vcpu", ["vcpus", "clock"])).toBe("vcpus");
 		expect(nearestName("colck", ["vcpus", "clock"])).toBe("clock");
 		expect(nearestName("network", ["vcpus", "clock"])).toBeUndefined();
+	});
+});
+
+describe("options that are given several times", () => {
+	it("keep all their values, in order, and none of the positional arguments", () => {
+		const args = ["--disk", "a,raw,xvda", "--memory=1G", "--disk=b,,xvdb,r", "--", "--disk=c"];
+		const definition: ArgsDef = { ...DEFINITION, disk: { type: "string" } };
+		expect(repeatedValues(checkArguments(args, definition), "disk")).toEqual(["a,raw,xvda", "b,,xvdb,r"]);
+		expect(repeatedValues(checkArguments([], definition), "disk")).toEqual([]);
 	});
 });
