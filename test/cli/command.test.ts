@@ -103,7 +103,7 @@ describe("the command", () => {
 				"a bad disk",
 				["boot", "--disk", "a.img,,xvda,r", "--disk=a.img,vmdk,xvdb"],
 				2,
-				"unknown format vmdk",
+				"--disk a.img,vmdk,xvdb: unknown format vmdk",
 				"raw or qcow2",
 			],
 			["a bad trace", ["boot", "--trace", "all,nothing"], 2, '--trace: "all,nothing"', "hypercalls"],
