@@ -20,7 +20,7 @@ export class GuestShell {
 	constructor(private readonly domain: GuestDomain) {
 		const decoder = new TextDecoder();
 		domain.console.onOutput((data) => {
-			this.console += decoder.decode(data, { stream: true }).replaceAll("\r\n", "\n");
+			this.console = (this.console + decoder.decode(data, { stream: true })).replaceAll("\r\n", "\n");
 			this.changed();
 		});
 		domain.ended.then(() => this.changed());
