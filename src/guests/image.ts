@@ -43,6 +43,7 @@ function systemFiles(hostname: string): Readonly<Record<string, string>> {
 		"etc/hostname": `${hostname}\n`,
 		"etc/hosts": `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n`,
 		"etc/fstab": "LABEL=debian-root\t/\text4\terrors=remount-ro\t0\t1\n",
+		"etc/default/locale": "LANG=C.UTF-8\n",
 		// Every interface that a virtual machine has asks for an address by DHCP.
 		"etc/systemd/network/80-dhcp.network": "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n",
 		[`${wanted}/systemd-networkd.service`]: "-> /lib/systemd/system/systemd-networkd.service",

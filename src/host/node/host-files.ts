@@ -1,5 +1,5 @@
 /** The machine's files for what looks through folders without following links by itself (toolstack/grub). */
-import { lstat, readFile, readlink } from "node:fs/promises";
+import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import type { FileKind, HostFiles } from "../../toolstack/grub/index.ts";
 
 export const nodeFiles: HostFiles = {
@@ -11,4 +11,5 @@ export const nodeFiles: HostFiles = {
 		return status.isFile() ? "file" : undefined;
 	},
 	read: (path) => readFile(path),
+	list: (path) => readdir(path),
 };

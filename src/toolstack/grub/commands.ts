@@ -1,7 +1,8 @@
 /** GRUB 2's commands, as far as they decide what is booted; and by name those that do not, which are passed over. */
+import { readBlsEntries } from "./blscfg.ts";
 import { GrubError, type Place } from "./errors.ts";
-import { Finished, type Interpreter, type ScriptEntry } from "./interpreter.ts";
-import type { LoadedFile } from "./loaded.ts";
+import type { Interpreter, ScriptEntry } from "./interpreter.ts";
+import { Finished, type LoadedFile } from "./loaded.ts";
 import { parseScript, type Script } from "./syntax.ts";
 import { evaluateTest } from "./test-command.ts";
 
@@ -58,7 +59,10 @@ function loadedFile({ name, words, place }: Invocation): LoadedFile {
 }
 
 const linux: Run = (grub, invocation) => {
-	grub.loaded = { kind: "linux", kernel: loadedFile(invocation), ramdisks: [] };
+	const file = loadedFile(invocation);
+	// As GRUB on a PC does; GRUB Legacy and GRUB for Xen do not.
+	const kernel = { ...file, words: [`BOOT_IMAGE=${file.path}`, ...file.words] };
+	grub.loaded = { kind: "linux", kernel, ramdisks: [] };
 	return 0;
 };
 
@@ -215,6 +219,14 @@ const menuEntry: Run = async (grub, { name, words, block, place }) => {
 	return 0;
 };
 
+/** The entries that are files of their own. */
+const blscfg: Run = async (grub, { place }) => {
+	for (const entry of await readBlsEntries(grub.files, place)) {
+		grub.entries.push({ ...entry, parameters: [entry.title], entries: undefined, context: grub.context });
+	}
+	return 0;
+};
+
 /** What a submenu shows: its block is run with the exported variables alone. */
 async function openSubmenu(
 	grub: Interpreter,
@@ -271,4 +283,5 @@ export const COMMANDS: Readonly<Record<string, Run>> = {
 		return 0;
 	},
 	...named(["menuentry", "submenu"], menuEntry),
+	blscfg,
 };

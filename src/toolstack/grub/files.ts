@@ -11,6 +11,8 @@ export type FileKind = "file" | "directory" | { readonly link: string } | undefi
 export interface HostFiles {
 	kindOf(path: string): Promise<FileKind>;
 	read(path: string): Promise<Uint8Array>;
+	/** The names in a directory. */
+	list(path: string): Promise<readonly string[]>;
 }
 
 const MOST_LINKS = 40;

@@ -50,11 +50,6 @@ interface Outcome {
 	readonly leave?: { readonly kind: "break" | "continue" | "return"; levels: number } | undefined;
 }
 
-/** Thrown by the command `boot`, and by what ends GRUB: nothing after it is run. */
-export class Finished {
-	constructor(readonly loaded: Loaded | undefined) {}
-}
-
 /** What commands work on. */
 export class Interpreter {
 	readonly entries: ScriptEntry[] = [];

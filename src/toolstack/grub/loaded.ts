@@ -22,3 +22,8 @@ export function commandLineOf(words: readonly string[]): string {
 		})
 		.join(" ");
 }
+
+/** Thrown by the command `boot`, and by what ends GRUB: nothing after it is run. */
+export class Finished {
+	constructor(readonly loaded: Loaded | undefined) {}
+}

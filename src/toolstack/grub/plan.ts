@@ -61,7 +61,7 @@ async function planLinux(loaded: Loaded & { readonly kind: "linux" }, files: Gru
 	return {
 		kernel: await files.need(kernel.path, kernel),
 		ramdisks: await needAll(ramdisks, files),
-		commandLine: commandLineOf([`BOOT_IMAGE=${kernel.path}`, ...kernel.words]),
+		commandLine: commandLineOf(kernel.words),
 		xen: undefined,
 		notices: [],
 	};

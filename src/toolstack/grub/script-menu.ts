@@ -2,8 +2,8 @@
 import { DEVICE } from "./commands.ts";
 import { GrubError, type Place } from "./errors.ts";
 import type { GrubFiles } from "./files.ts";
-import { Context, Finished, Interpreter, type ScriptEntry } from "./interpreter.ts";
-import type { Loaded } from "./loaded.ts";
+import { Context, Interpreter, type ScriptEntry } from "./interpreter.ts";
+import { Finished, type Loaded } from "./loaded.ts";
 import type { Menu } from "./menu.ts";
 import { parseScript } from "./syntax.ts";
 

@@ -10,6 +10,10 @@ export function memoryFiles(contents: Readonly<Record<string, string | Uint8Arra
 			if (data !== undefined) return "file";
 			return Object.keys(contents).some((name) => name.startsWith(`${path}/`)) ? "directory" : undefined;
 		},
+		async list(path) {
+			const inside = Object.keys(contents).filter((name) => name.startsWith(`${path}/`));
+			return [...new Set(inside.map((name) => name.slice(path.length + 1).split("/")[0] as string))];
+		},
 		async read(path) {
 			const data = contents[path];
 			if (data === undefined) throw new Error(`no ${path}`);

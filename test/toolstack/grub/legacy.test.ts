@@ -47,7 +47,7 @@ describe("GRUB Legacy's configuration", () => {
 		expect(await (await open()).plan("0")).toMatchObject({
 			kernel: "/disk/boot/vmlinuz-2.6.32",
 			ramdisks: ["/disk/boot/initrd-2.6.32.img"],
-			commandLine: "BOOT_IMAGE=/vmlinuz-2.6.32 ro root=/dev/vg00/lv01 quiet",
+			commandLine: "ro root=/dev/vg00/lv01 quiet",
 		});
 	});
 

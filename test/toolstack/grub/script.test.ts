@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { compareVersions } from "../../../src/toolstack/grub/blscfg.ts";
 import { GrubFiles } from "../../../src/toolstack/grub/files.ts";
 import { readConfiguration } from "../../../src/toolstack/grub/index.ts";
 import { readScriptMenu } from "../../../src/toolstack/grub/script-menu.ts";
@@ -265,5 +266,47 @@ describe("a grub.cfg", () => {
 		expect(await (await open(up, links, "/disk")).plan(undefined)).toMatchObject({ kernel: "/disk/boot/vmlinuz-6.1" });
 		const loop = "menuentry a {\n linux /loop\n}\n";
 		await expect((await open(loop, links)).plan(undefined)).rejects.toThrow("is not there");
+	});
+});
+
+describe("entries that are files of their own", () => {
+	const entry = (version: string, title = `Fedora (${version})`): string =>
+		`# comment\ntitle ${title}\nversion ${version}\nlinux /vmlinuz-${version}\ninitrd /initrd.img $tuned_initrd\n` +
+		"options root=/dev/vda1 ro $kernelopts\noptions quiet\ngrub_users $grub_users\n";
+	const files = {
+		"/disk/boot/loader/entries/abc-6.9.1-1.fc40.conf": entry("6.9.1"),
+		"/disk/boot/loader/entries/abc-6.10.2-1.fc40.conf": entry("6.10.2"),
+		"/disk/boot/loader/entries/abc-0-rescue.conf": entry("0-rescue", "Rescue"),
+		"/disk/boot/loader/entries/README": "not an entry",
+		"/disk/boot/vmlinuz-6.10.2": "kernel",
+	};
+	const text = 'set kernelopts="console=tty0 audit=0"\nset default=1\ninsmod blscfg\nblscfg\n';
+
+	it("are listed, the newest first, and booted with GRUB's variables", async () => {
+		const configuration = await open(text, files);
+		expect(configuration.list()).toBe("0  Fedora (6.10.2)\n1  Fedora (6.9.1) (default)\n2  Rescue\n");
+		expect(await configuration.plan("abc-6.10.2-1.fc40")).toMatchObject({
+			kernel: "/disk/boot/vmlinuz-6.10.2",
+			ramdisks: ["/disk/boot/initrd.img"],
+			commandLine: "BOOT_IMAGE=/vmlinuz-6.10.2 root=/dev/vda1 ro console=tty0 audit=0 quiet",
+		});
+	});
+
+	it("are missed, and refused without a kernel", async () => {
+		await expect(open(text)).rejects.toThrow(`${FILE}:4: blscfg finds no directory /disk/boot/loader/entries or`);
+		const broken = { "/disk/boot/loader/entries/x.conf": "title x\n" };
+		await expect(open(text, broken)).rejects.toThrow("entries/x.conf: the entry names no kernel");
+	});
+
+	it.each([
+		["6.10.2", "6.9.1"],
+		["6.1-2", "6.1"],
+		["6.1", "6.1~rc3"],
+		["6.1a", "6.1"],
+		["6.1.1", "6.1.a"],
+	])("version %s is above %s", (newer, older) => {
+		expect(compareVersions(newer, older)).toBeGreaterThan(0);
+		expect(compareVersions(older, newer)).toBeLessThan(0);
+		expect(compareVersions(newer, newer)).toBe(0);
 	});
 });
