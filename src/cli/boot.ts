@@ -13,6 +13,8 @@ import { Host } from "../host/node/host.ts";
 import { formatProfile, profileFormatOf } from "../host/profile-format.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "../toolstack/config/disk.ts";
 import { type P9Specification, parseShare, ShareSpecificationError } from "../toolstack/config/p9.ts";
+import { NetworkError, parseForward, parseVif } from "../toolstack/config/vif.ts";
+import type { NetworkRequest } from "../toolstack/network-interfaces.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
@@ -42,6 +44,9 @@ const LEAST_MEMORY = 16 * MIB;
 const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 const CLOCKS = ["real", "deterministic"] as const;
 const TIERS = ["interpreter", "translator", "both"] as const;
+
+/** --net's word for an interface with all that is usual. */
+const NAT = "nat";
 
 /** The hypervisor's log is a trace too, for those who look on. */
 const LOG_TRACE = "log";
@@ -92,6 +97,18 @@ const args: ArgsDef = {
 		description: "A folder of the host, at /mnt/TAG in our ramdisk; may be given several times (docs/shares.md)",
 		valueHint: "PATH[:TAG][:ro]",
 	},
+	net: {
+		type: "string",
+		description:
+			"A network interface: nat, or as xl describes it, e.g. bridge=lan; may be given several times (docs/networks.md)",
+		valueHint: "SPEC",
+	},
+	forward: {
+		type: "string",
+		description:
+			"A port of the host that leads to the guest's, e.g. 8080:80 or udp:5353:53; may be given several times",
+		valueHint: "[ADDRESS:]PORT:PORT",
+	},
 	clock: {
 		type: "string",
 		description: "real, or deterministic: time is the number of executed instructions",
@@ -137,6 +154,7 @@ interface BootOptions extends GrubOptions {
 	readonly vcpus: number | undefined;
 	readonly disks: readonly DiskSpecification[];
 	readonly shares: readonly P9Specification[];
+	readonly networks: readonly NetworkRequest[];
 	readonly clock: (typeof CLOCKS)[number];
 	readonly tier: (typeof TIERS)[number];
 	readonly stats: string | undefined;
@@ -190,6 +208,25 @@ function checkShare(specification: string): P9Specification {
 	}
 }
 
+/** The interfaces of --net; what --forward opens leads to the first one, which is there for that alone where none is given. */
+function checkNetworks(specifications: readonly string[], forwards: readonly string[]): NetworkRequest[] {
+	const check = <T>(option: string, text: string, parse: (text: string) => T): T => {
+		try {
+			return parse(text);
+		} catch (error) {
+			if (!(error instanceof NetworkError)) throw error;
+			throw new UsageError(`--${option} ${text}: ${error.reason}`, `${error.remedy}.`);
+		}
+	};
+	const given = specifications.length === 0 && forwards.length > 0 ? [NAT] : specifications;
+	const networks: NetworkRequest[] = given.map((text) =>
+		check("net", text, (spec) => parseVif(spec === NAT ? "" : spec)),
+	);
+	const [first, ...others] = networks;
+	if (first === undefined) return [];
+	return [{ ...first, forwards: forwards.map((text) => check("forward", text, parseForward)) }, ...others];
+}
+
 function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 	const text = (name: string): string | undefined => {
 		const value = values[name];
@@ -226,6 +263,7 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 		...grub,
 		disks: repeatedValues(rawArgs, "disk").map(checkDisk),
 		shares: repeatedValues(rawArgs, "share").map(checkShare),
+		networks: checkNetworks(repeatedValues(rawArgs, "net"), repeatedValues(rawArgs, "forward")),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
 		stats: text("stats"),
@@ -305,6 +343,7 @@ async function runGuest(
 		vcpus,
 		disks: options.disks,
 		shares: options.shares,
+		networks: options.networks,
 	};
 	try {
 		// What cannot be written is better known before a long run than after it.

@@ -21,12 +21,9 @@ import {
 import type { BackendBus } from "../backends/xenbus/bus.ts";
 import type { StoreClient } from "../store/client.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
-import { NetworkError, type NetworkSpecification, parseForward, parseVif } from "./config/vif.ts";
+import { DEFAULT_NETWORK, NetworkError, type NetworkSpecification, parseForward, parseVif } from "./config/vif.ts";
 
-export { NetworkError };
-
-/** xl's default bridge: the network that has a NAT. */
-export const DEFAULT_NETWORK = "xenbr0";
+export { DEFAULT_NETWORK, NetworkError };
 
 /** An interface for a guest: xl's specification, as text or parsed, and what that cannot say. */
 export interface NetworkRequest extends NetworkSpecification {

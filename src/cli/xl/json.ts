@@ -1,5 +1,6 @@
 /** A domain's configuration as `xl list -l` and `xl create -n` print it: the names are those of libxl_domain_config. */
 import type { DomainConfig } from "../../toolstack/config/domain-config.ts";
+import { DEFAULT_NETWORK } from "../../toolstack/config/vif.ts";
 import type { DomainInfo } from "../../toolstack/info.ts";
 
 const KIB = 1024;
@@ -33,6 +34,17 @@ export function configJson(config: DomainConfig, domain?: DomainInfo): Record<st
 			format: disk.format,
 			readwrite: disk.readOnly ? 0 : 1,
 			is_cdrom: disk.cdrom ? 1 : 0,
+		})),
+		nics: config.networks.map((network, index) => ({
+			devid: network.devid ?? index,
+			mac: network.mac,
+			bridge: network.bridge ?? DEFAULT_NETWORK,
+			ip: network.ip,
+			mtu: network.mtu,
+			ifname: network.vifname,
+			rate_bytes_per_interval: network.rate?.bytes,
+			rate_interval_usecs: network.rate?.interval,
+			nictype: "vif",
 		})),
 		on_poweroff: config.onPoweroff,
 		on_reboot: config.onReboot,

@@ -13,6 +13,7 @@ import { CONFIG_OPTIONS } from "./options.ts";
 import { type P9Specification, parseP9, ShareSpecificationError } from "./p9.ts";
 import { isList, parseConfig, type Setting, type Settings } from "./parser.ts";
 import { isOfKind, SettingsReader } from "./reader.ts";
+import { NetworkError, type NetworkSpecification, parseVif } from "./vif.ts";
 
 const MIB = 2 ** 20;
 /** libxl's, where a configuration says nothing. */
@@ -42,6 +43,7 @@ export interface DomainConfig {
 	readonly maximumEventChannels?: number;
 	readonly disks: readonly DiskSpecification[];
 	readonly shares: readonly P9Specification[];
+	readonly networks: readonly NetworkSpecification[];
 }
 
 export interface ConfigContext {
@@ -95,6 +97,7 @@ export function domainConfig(settings: Settings, file: string, { resolve }: Conf
 		...optional("maximumEventChannels", reader.number("max_event_channels", 1)),
 		disks: reader.list("disk").map((text) => disk(reader, text, resolve)),
 		shares: reader.list("p9").map((text) => share(reader, text, resolve)),
+		networks: reader.list("vif").map((text) => vif(reader, text)),
 	};
 }
 
@@ -182,6 +185,15 @@ function disk(reader: SettingsReader, text: string, resolve: (path: string) => s
 	} catch (error) {
 		if (!(error instanceof DiskSpecificationError)) throw error;
 		throw reader.invalid("disk", `"${text}": ${error.reason}`, error.remedy, error);
+	}
+}
+
+function vif(reader: SettingsReader, text: string): NetworkSpecification {
+	try {
+		return parseVif(text);
+	} catch (error) {
+		if (!(error instanceof NetworkError)) throw error;
+		throw reader.invalid("vif", `"${text}": ${error.reason}`, error.remedy, error);
 	}
 }
 

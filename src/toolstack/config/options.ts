@@ -128,7 +128,7 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 
 	// Devices
 	disk: honour("list"),
-	vif: refuse("list", "there are no network interfaces yet"),
+	vif: honour("list"),
 	p9: honour("list"),
 	channel: refuse("list", "there are no channels yet"),
 	vtpm: refuse("list", "there is no virtual TPM"),

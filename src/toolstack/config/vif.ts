@@ -9,6 +9,9 @@ import type { Forward } from "../../backends/net/nat/nat.ts";
 import { LEAST_MTU, MOST_MTU } from "../../backends/net/nat/nat.ts";
 import type { Rate } from "../../backends/net/rate.ts";
 
+/** xl's default bridge: the network that has a NAT. */
+export const DEFAULT_NETWORK = "xenbr0";
+
 /** What a specification says. */
 export interface NetworkSpecification {
 	/** "00:16:3e:01:02:03"; a new one where it is not said. */

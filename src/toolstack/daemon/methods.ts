@@ -102,6 +102,9 @@ export const METHODS: { readonly [M in MethodName]: Implementation<M> } = {
 		const name = /^\d+$/.test(disk) ? Number(disk) : disk;
 		return host.findDomain(domain).detachDisk(name, { force });
 	},
+	networks: ({ domain }, { host }) => host.findDomain(domain).networks(),
+	attachNetwork: ({ domain, network }, { host }) => host.findDomain(domain).attachNetwork(network),
+	detachNetwork: ({ domain, network, force }, { host }) => host.findDomain(domain).detachNetwork(network, { force }),
 	async follow({ domain, restarts }, { host }, caller) {
 		let guest: GuestDomain | undefined = host.findDomain(domain);
 		while (guest !== undefined) {

@@ -5,9 +5,11 @@
 
 import type { DiskSpecification } from "../config/disk.ts";
 import type { DomainConfig } from "../config/domain-config.ts";
+import type { NetworkSpecification } from "../config/vif.ts";
 import type { DiskInformation } from "../disks.ts";
 import type { EndReason, Trigger } from "../guest-domain.ts";
 import type { DomainInfo, HostInfo, VcpuInfo } from "../info.ts";
+import type { NetworkInformation } from "../network-interfaces.ts";
 import type { EndAction, SchedulingParameters } from "../options.ts";
 
 /** Changes with every change that a command or a daemon of another version would misunderstand. */
@@ -86,6 +88,9 @@ export interface Methods {
 	disks: { params: Of; result: readonly DiskInformation[]; event: never };
 	attachDisk: { params: Of & { disk: DiskSpecification }; result: DiskInformation; event: never };
 	detachDisk: { params: Of & { disk: string; force: boolean }; result: "closed" | "forced"; event: never };
+	networks: { params: Of; result: readonly NetworkInformation[]; event: never };
+	attachNetwork: { params: Of & { network: NetworkSpecification }; result: NetworkInformation; event: never };
+	detachNetwork: { params: Of & { network: string; force: boolean }; result: "closed" | "forced"; event: never };
 	/** Tells how it ends, and with `restarts` how those end that are started in its place; answers when no other follows. */
 	follow: { params: Of & { restarts: boolean }; result: null; event: EndEvent };
 	/**

@@ -116,6 +116,7 @@ vnc = 0
 			onWatchdog: "destroy",
 			disks: [],
 			shares: [],
+			networks: [],
 		});
 		expect(read(`${LEAST}root="/dev/xvda1 ro"\nextra="quiet"`).commandLine).toBe("root=/dev/xvda1 ro quiet");
 		expect(read(`${LEAST}builder="generic"`).name).toBe("g");

@@ -24,6 +24,7 @@ function config(name: string, kernel: string, more: Partial<DomainConfig> = {}):
 		maximumVcpus: 1,
 		disks: [],
 		shares: [],
+		networks: [],
 		...XL_END_ACTIONS,
 		...more,
 	};
