@@ -86,6 +86,8 @@ export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingPa
 	readonly disks?: readonly (DiskRequest | string)[];
 	/** Network interfaces that it has from the beginning: xl's specifications ("bridge=lan,rate=10Mb/s", "" for a usual one), or objects. */
 	readonly networks?: readonly (NetworkRequest | string)[];
+	/** Consoles beside the first that it has from the beginning (hvc1, ...); none by default. */
+	readonly furtherConsoles?: number;
 	/** Folders of the host that it shares from the beginning: xl's specifications ("tag=home,path=/home/me"), or objects. */
 	readonly shares?: readonly (ShareRequest | string)[];
 	/** Frames of its grant table and of its mappings of others' grants, and the highest event channel, at the most. */
@@ -224,6 +226,8 @@ export class Host {
 		try {
 			this.machine.disks.attachAll(built.domain.id, disks);
 			this.machine.networks.attachAll(built.domain.id, networks, options.name);
+			for (let count = 0; count < (options.furtherConsoles ?? 0); count++)
+				this.machine.consoles.attach(built.domain.id);
 			const ready = shares;
 			shares = [];
 			this.machine.shares.attachAll(built.domain.id, ready);

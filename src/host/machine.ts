@@ -10,6 +10,7 @@ import { StoreClient } from "../store/client.ts";
 import { writeInitialNodes } from "../store/domain-nodes.ts";
 import { connectGuest } from "../store/guest-link.ts";
 import { StoreServer } from "../store/server.ts";
+import { Consoles } from "../toolstack/consoles.ts";
 import { Disks } from "../toolstack/disks.ts";
 import type { Machine } from "../toolstack/machine.ts";
 import { NetworkInterfaces } from "../toolstack/network-interfaces.ts";
@@ -54,7 +55,8 @@ export function createMachine(
 	const backends = new BackendBus(store, service);
 	const disks = new Disks(store, backends, platform.blockFiles(clock === "deterministic"));
 	const networks = new NetworkInterfaces(hypervisor, store, backends, platform.network, nat);
+	const consoles = new Consoles(store, backends);
 	const { openFolder } = platform;
 	const shares = new Shares(store, backends, openFolder && ((path) => openFolder(path, clock === "deterministic")));
-	return { hypervisor, service, storeServer, store, backends, disks, networks, shares };
+	return { hypervisor, service, storeServer, store, backends, disks, networks, shares, consoles };
 }

@@ -7,6 +7,7 @@ import { homePath } from "../store/path.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import type { Domain } from "../xen/domain.ts";
 import { sendNmi } from "../xen/hypercalls/vcpu.ts";
+import type { FurtherConsole } from "./consoles.ts";
 import { type RequestOptions, requestShutdown, sendSysrq, setOnlineVcpus } from "./control.ts";
 import { type CoreWriter, writeCore } from "./core-dump.ts";
 import { writeGdbCore } from "./core-gdb.ts";
@@ -367,6 +368,22 @@ export class GuestDomain {
 	 */
 	detachShare(share: string | number, options?: DetachOptions): Promise<"closed" | "forced"> {
 		return this.host.machine.shares.detach(this.id, share, options);
+	}
+
+	/** Gives it a further console, hvc1 and so on in Linux. @throws ToolstackError out-of-range where it has ten */
+	attachConsole(): FurtherConsole {
+		this.checkExists();
+		return this.host.machine.consoles.attach(this.id);
+	}
+
+	/** Takes a further console away, by its number. @throws ToolstackError out-of-range where it has no such console */
+	detachConsole(number: number, options?: DetachOptions): Promise<"closed" | "forced"> {
+		return this.host.machine.consoles.detach(this.id, number, options);
+	}
+
+	/** Its consoles beside {@link console}, by number. */
+	consoles(): readonly FurtherConsole[] {
+		return this.host.machine.consoles.list(this.id);
 	}
 
 	/** The host's folders that it shares. */

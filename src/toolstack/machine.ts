@@ -4,6 +4,7 @@ import type { StoreClient } from "../store/client.ts";
 import type { StoreServer } from "../store/server.ts";
 import type { ServiceDomain } from "../xen/events-service.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
+import type { Consoles } from "./consoles.ts";
 import type { Disks } from "./disks.ts";
 import type { NetworkInterfaces } from "./network-interfaces.ts";
 import type { Shares } from "./shares.ts";
@@ -20,6 +21,8 @@ export interface Machine {
 	readonly disks: Disks;
 	/** Network interfaces of guests, and the networks that they are in. */
 	readonly networks: NetworkInterfaces;
+	/** Consoles beside the first. */
+	readonly consoles: Consoles;
 	/** Folders of the host that guests share. */
 	readonly shares: Shares;
 }

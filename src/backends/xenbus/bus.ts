@@ -79,6 +79,7 @@ export class BackendBus {
 			else if (node !== "") device.nodeChanged(node);
 			return;
 		}
+		if (driver.ignores?.(Number(path.slice(path.lastIndexOf("/") + 1))) === true) return;
 		const domid = Number(this.store.read(`${path}/frontend-id`));
 		const domain = exists ? this.service.hypervisor.domains.get(domid) : undefined;
 		if (domain === undefined || !/\/\d+$/.test(path)) return;

@@ -11,6 +11,8 @@ export type Nodes = Readonly<Record<string, string | number>>;
 export interface BackendDriver {
 	/** The directory's name below `backend/`. */
 	readonly kind: string;
+	/** Whether devices of that number are none of the bus's (the first console). */
+	ignores?(devid: number): boolean;
 	/**
 	 * A toolstack has made a device.
 	 * @throws DeviceError where it cannot be served; the device then has an `error` node and goes to Closing.
