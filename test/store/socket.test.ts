@@ -65,6 +65,50 @@ describe("the store's socket", () => {
 		expect(world.server.watches.matching({ text: "/a", names: ["a"] }, false)).toEqual([]);
 	});
 
+	it("serves many clients beside hostile ones, and keeps nothing of those that went", async () => {
+		// Each raises a counter by transactions that begin anew on EAGAIN: none may be lost.
+		const clients = 8;
+		const rounds = 10;
+		world.store.write("/counter", "0");
+		const hostile = await Promise.all(
+			Array.from({ length: 8 }, async (_, index) => {
+				const socket = await connect(() => {});
+				socket.on("error", () => {});
+				for (let piece = 0; piece < 40 && socket.writable; piece++) {
+					const bytes = Uint8Array.from({ length: 40 }, (_, at) => (index * 31 + piece * 17 + at * at * 7) & 0xff);
+					const packet = { type: (index + piece) % 25, reqId: piece, txId: piece % 3 };
+					// Messages of all types with nonsense in them; half of the clients end with one that is none.
+					socket.write(encodePacket(packet, bytes));
+					socket.write(message("watch", `/counter|${index}-${piece}|`, piece));
+					socket.write(message("transactionStart", "|", piece));
+				}
+				if (index % 2 === 0) socket.write(new Uint8Array(100).fill(0xff));
+				return socket;
+			}),
+		);
+		const raise = async (): Promise<void> => {
+			let answer: (message: Message) => void = () => {};
+			const socket = await connect((received) => answer(received));
+			const ask = (type: keyof typeof XsType, text: string, txId: number): Promise<string> =>
+				new Promise((resolve) => {
+					answer = (received) => resolve(received.text.replaceAll("\0", "|"));
+					socket.write(encodePacket({ type: XsType[type], reqId: 1, txId }, encodeText(text.replaceAll("|", "\0"))));
+				});
+			for (let done = 0; done < rounds; ) {
+				const id = Number.parseInt(await ask("transactionStart", "|", 0), 10);
+				const value = Number(await ask("read", "/counter|", id));
+				await ask("write", `/counter|${value + 1}`, id);
+				if ((await ask("transactionEnd", "T|", id)) === "OK|") done++;
+			}
+			socket.destroy();
+		};
+		await Promise.all(Array.from({ length: clients }, raise));
+		expect(world.store.read("/counter")).toBe(String(clients * rounds));
+		for (const socket of hostile) socket.destroy();
+		const counter = { text: "/counter", names: ["counter"] };
+		await expect.poll(() => world.server.watches.matching(counter, false).length, { timeout: 10_000 }).toBe(0);
+	});
+
 	it("is the user's own, and replaces only one that nobody serves", async () => {
 		expect(statSync(path).mode & 0o777).toBe(0o600);
 		await expect(serveStore(world.server, path)).rejects.toMatchObject({ code: "EADDRINUSE" });
