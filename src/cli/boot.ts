@@ -5,7 +5,8 @@ import type { ReadStream, WriteStream } from "node:tty";
 import type { ArgsDef, CommandDef } from "citty";
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import { cacheDirectory } from "../guests/cache.ts";
-import { SHARE_WORD } from "../guests/init.ts";
+import { COMMAND_WORD, SHARE_WORD, STATUS_NODE } from "../guests/init.ts";
+import { commandFile } from "../guests/initramfs.ts";
 import { kernelCache } from "../guests/kernel-cache.ts";
 import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
@@ -56,7 +57,7 @@ const CRASH_LOG_LINES = 20;
 
 const DAMAGES: readonly ImageErrorCode[] = ["not-a-kernel", "truncated", "malformed", "corrupt-payload"];
 
-const args: ArgsDef = {
+export const BOOT_ARGS: ArgsDef = {
 	kernel: {
 		type: "positional",
 		required: false,
@@ -145,7 +146,7 @@ const args: ArgsDef = {
 };
 
 /** The values of the options, checked. */
-interface BootOptions extends GrubOptions {
+export interface BootOptions extends GrubOptions {
 	readonly kernel: string | undefined;
 	readonly ramdisk: string | undefined;
 	readonly append: string;
@@ -167,6 +168,8 @@ interface BootOptions extends GrubOptions {
 	readonly timeout: number | undefined;
 	readonly suite: string | undefined;
 	readonly update: boolean;
+	/** Runs in the guest in place of a shell; its exit status is the outcome. */
+	readonly command: readonly string[] | undefined;
 }
 
 type Values = Readonly<Record<string, unknown>>;
@@ -227,7 +230,8 @@ function checkNetworks(specifications: readonly string[], forwards: readonly str
 	return [{ ...first, forwards: forwards.map((text) => check("forward", text, parseForward)) }, ...others];
 }
 
-function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
+/** @throws UsageError */
+export function checkBootOptions(values: Values, rawArgs: readonly string[], command?: readonly string[]): BootOptions {
 	const text = (name: string): string | undefined => {
 		const value = values[name];
 		return typeof value === "string" ? value : undefined;
@@ -273,6 +277,7 @@ function checkOptions(values: Values, rawArgs: readonly string[]): BootOptions {
 		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
 		suite,
 		update,
+		command,
 	};
 }
 
@@ -283,6 +288,8 @@ function commandLine(options: BootOptions, files: GuestFiles, entry: string | un
 	if (files.ownRamdisk && interactive) words.push(...terminalArguments(process.stdout, process.env));
 	if (files.ownRamdisk && !interactive) words.push("paravirt.input=pipe");
 	if (files.ownRamdisk) words.push(...options.shares.map(({ tag }) => `${SHARE_WORD}=${tag}`));
+	// Only what the command prints is to be seen.
+	if (options.command !== undefined) words.push(COMMAND_WORD, "quiet", "loglevel=0");
 	if (options.append !== "") words.push(options.append);
 	return words.join(" ");
 }
@@ -311,7 +318,10 @@ async function runGuest(
 		if (options.log || isShown(kind, xen)) process.stderr.write(`(XEN) ${line}\n`);
 	});
 	const line = commandLine(options, files, entry, interactive);
-	const handshake = files.ownRamdisk && line.includes("paravirt.input=pipe") && !/\b(?:rdinit|root)=/.test(line);
+	const handshake =
+		files.ownRamdisk &&
+		line.includes("paravirt.input=pipe") &&
+		(options.command !== undefined || !/\b(?:rdinit|root)=/.test(line));
 	let leave: (outcome: "left" | "timeout") => void = () => {};
 	const left = new Promise<Outcome>((resolve) => {
 		leave = resolve;
@@ -364,8 +374,14 @@ async function runGuest(
 			if (options.profile !== undefined && host.profile !== undefined) {
 				await writeResult(options.profile, formatProfile(host.profile, profileFormatOf(options.profile)), "w");
 			}
+			const status = options.command === undefined ? undefined : domain.store.read(STATUS_NODE);
 			await domain.destroy();
-			return report(outcome, options, host.log);
+			if (options.command === undefined || typeof outcome === "string" || outcome.reason !== "poweroff") {
+				return report(outcome, options, host.log);
+			}
+			if (status !== undefined && /^\d{1,3}$/.test(status)) return Number(status);
+			process.stderr.write("paravirt: the guest was powered off before the command had ended\n");
+			return ExitStatus.noStatus;
 		}
 	} finally {
 		detach();
@@ -416,32 +432,41 @@ function withUpdateRemedy(error: unknown, kernel: string): unknown {
 }
 
 export const bootCommand: CommandDef = {
-	args,
+	args: BOOT_ARGS,
 	async run({ args: values, rawArgs }) {
-		const options = checkOptions(values, rawArgs);
-		const { grub } = options;
-		if (grub !== undefined) {
-			const configuration = await openConfiguration({ ...options, grub });
-			if (options.list) {
-				process.stdout.write(configuration.list());
-				return;
-			}
-			const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
-			process.exitCode = await runGuest(options, await grubGuest(configuration, options.entry, notice));
-			return;
-		}
-		const progress = await createProgress();
-		let files: GuestFiles;
-		try {
-			const fetch = { suite: options.suite, update: options.update, progress: progress.listener };
-			files = await findGuest(options.kernel, options.ramdisk, fetch, releaseOf);
-		} finally {
-			progress.stop();
-		}
-		try {
-			process.exitCode = await runGuest(options, { files });
-		} catch (error) {
-			throw options.kernel === undefined ? withUpdateRemedy(error, files.kernelName) : error;
-		}
+		await bootGuest(checkBootOptions(values, rawArgs));
 	},
 };
+
+/** Boots what the options say, and sets the exit status. */
+export async function bootGuest(options: BootOptions): Promise<void> {
+	const { grub } = options;
+	if (grub !== undefined) {
+		const configuration = await openConfiguration({ ...options, grub });
+		if (options.list) {
+			process.stdout.write(configuration.list());
+			return;
+		}
+		const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
+		process.exitCode = await runGuest(options, await grubGuest(configuration, options.entry, notice));
+		return;
+	}
+	const progress = await createProgress();
+	let files: GuestFiles;
+	try {
+		const fetch = {
+			suite: options.suite,
+			update: options.update,
+			progress: progress.listener,
+			files: options.command === undefined ? [] : [commandFile(options.command)],
+		};
+		files = await findGuest(options.kernel, options.ramdisk, fetch, releaseOf);
+	} finally {
+		progress.stop();
+	}
+	try {
+		process.exitCode = await runGuest(options, { files });
+	} catch (error) {
+		throw options.kernel === undefined ? withUpdateRemedy(error, files.kernelName) : error;
+	}
+}

@@ -6,7 +6,7 @@
 import { ImageError } from "../xen/boot/errors.ts";
 
 /** Exit statuses, as docs/command.md lists them. Signals end the command with 128 + their number. */
-export const ExitStatus = { poweredOff: 0, hostError: 1, usage: 2, crashed: 3, timeout: 4 } as const;
+export const ExitStatus = { poweredOff: 0, hostError: 1, usage: 2, crashed: 3, timeout: 4, noStatus: 125 } as const;
 
 /** A command line that cannot be carried out. */
 export class UsageError extends Error {

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type DebianGuest, debianGuest, type FetchOptions, guestInitramfs } from "../guests/debian.ts";
 import { GuestError } from "../guests/errors.ts";
+import type { InitramfsContents } from "../guests/initramfs.ts";
 import { moduleDirectory } from "../guests/module-files.ts";
 import { ElfFile, isElf } from "../xen/boot/elf.ts";
 import { parseXenNotes } from "../xen/boot/notes.ts";
@@ -18,6 +19,9 @@ export interface GuestFiles {
 	/** The ramdisk is ours, so /init understands what we write on the kernel's command line. */
 	readonly ownRamdisk: boolean;
 }
+
+/** How guests are fetched, and files for the initramfs beside its own. */
+type InitramfsOptions = FetchOptions & Pick<InitramfsContents, "files">;
 
 /** Where kernels of the machine itself keep their modules. */
 const MODULE_ROOTS = ["/lib/modules", "/usr/lib/modules"];
@@ -38,7 +42,7 @@ export async function readInput(file: string): Promise<Uint8Array> {
 export async function findGuest(
 	kernelFile: string | undefined,
 	ramdiskFile: string | undefined,
-	options: FetchOptions,
+	options: InitramfsOptions,
 	releaseOf: (kernel: Uint8Array, name: string) => string | undefined,
 ): Promise<GuestFiles> {
 	const ramdisk = ramdiskFile === undefined ? undefined : await readInput(ramdiskFile);
@@ -75,7 +79,7 @@ async function machineModules(
 
 async function ownInitramfs(
 	modulesOf: Pick<DebianGuest, "release" | "modules"> | undefined,
-	options: FetchOptions,
+	options: InitramfsOptions,
 ): Promise<Uint8Array> {
 	try {
 		return await guestInitramfs(modulesOf, options);

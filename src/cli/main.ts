@@ -19,6 +19,10 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
 		description: "Boot a Linux kernel as a Xen PV guest on this terminal",
 		load: async () => (await import("./boot.ts")).bootCommand,
 	},
+	run: {
+		description: "Run a guest, or a command in one: paravirt run [IMAGE] [OPTIONS] [-- COMMAND...]",
+		load: async () => (await import("./run.ts")).runCommandDefinition,
+	},
 	inspect: {
 		description: "Print what a kernel image says of itself: format, payload, Xen notes, patch sites",
 		load: async () => (await import("./inspect.ts")).inspectCommand,
@@ -86,6 +90,11 @@ async function main(args: readonly string[]): Promise<void> {
 	const options = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
 	if (options.includes("--help") || options.includes("-h")) {
 		process.stdout.write(await usage(command, mainCommand));
+		return;
+	}
+	if (name === "run") {
+		// Behind -- there is a command, not arguments of ours.
+		await (await import("./run.ts")).runGuestCommand(rest);
 		return;
 	}
 	await runCommand(command, { rawArgs: checkArguments(rest, command.args as ArgsDef) });

@@ -11,17 +11,24 @@ export const SIZE_NODE = "data/terminal-size";
 
 /** Word of the command line for each folder of the host that is to be mounted: its tag, below /mnt. */
 export const SHARE_WORD = "paravirt.share";
+/** On the kernel's command line: /init runs the initramfs's COMMAND_FILE in place of a shell. */
+export const COMMAND_WORD = "paravirt.command";
+export const COMMAND_FILE = "etc/paravirt-command";
+/** Node below /local/domain/ID where /init then writes the exit status, in decimal digits. */
+export const STATUS_NODE = "data/exit-status";
 
 /** A message to xenstore (public/io/xs_wire.h) as an argument of the shell's printf: request and transaction 0. */
 function storeMessage(type: number, payload: string): string {
 	const word = (value: number): string => `\\${value.toString(8).padStart(3, "0")}\\000\\000\\000`;
-	const length = payload.replaceAll("\\000", "0").length;
+	// As printf will print it.
+	const length = payload.replaceAll("\\000", "0").replaceAll("%03d", "000").length;
 	return [word(type), word(0), word(0), word(length), payload].join("");
 }
 const NUL = "\\000";
-/** XS_READ and XS_WATCH; answers are of the same types, XS_WATCH_EVENT is 15. */
+/** XS_READ, XS_WATCH and XS_WRITE; answers are of the same types, XS_WATCH_EVENT is 15. */
 const READ = 2;
 const WATCH = 4;
+const WRITE = 11;
 const WATCH_EVENT = 15;
 
 export const INIT = `#!/bin/sh
@@ -36,7 +43,7 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /run
 ln -s /proc/self/fd /dev/fd 2>/dev/null
-input=terminal name=paravirt shares= root= type=ext4 flags= mode=ro init=/sbin/init network=on
+input=terminal name=paravirt shares= command= root= type=ext4 flags= mode=ro init=/sbin/init network=on
 for word in $(cat /proc/cmdline); do
 	case "$word" in
 	paravirt.hostname=*) name=\${word#*=} ;;
@@ -45,6 +52,7 @@ for word in $(cat /proc/cmdline); do
 	paravirt.columns=*) stty columns "\${word#*=}" ;;
 	${SHARE_WORD}=*) shares="$shares \${word#*=}" ;;
 	paravirt.input=*) input=\${word#*=} ;;
+	${COMMAND_WORD}) command=/${COMMAND_FILE} ;;
 	root=*) root=\${word#*=} ;;
 	rootfstype=*) type=\${word#*=} ;;
 	rootflags=*) flags=,\${word#*=} ;;
@@ -53,6 +61,16 @@ for word in $(cat /proc/cmdline); do
 	paravirt.net=*) network=\${word#*=} ;;
 	esac
 done
+# A command runs in the root file system without its init: it has what programs expect, and is mounted read-only at the end.
+command_in_root() {
+	mount -o remount,rw /sysroot
+	for place in dev proc sys run; do mount --bind "/$place" "/sysroot/$place"; done
+	mount -t devpts -o mode=0620,gid=5,ptmxmode=0666 devpts /sysroot/dev/pts
+	mount -t tmpfs -o mode=1777 tmpfs /sysroot/tmp
+	cp "$command" /sysroot/run/paravirt-command
+	inside="chroot /sysroot" command=/run/paravirt-command
+}
+inside=
 # Hands the machine over to the system on a disk, as initramfs-tools would. Returns where that cannot be.
 boot_root() {
 	modprobe -a xen-blkfront xen-netfront "$type"
@@ -68,6 +86,7 @@ boot_root() {
 	mount -t "$type" -o "$mode$flags" "$device" /sysroot || return
 	[ -e "/sysroot$init" ] || [ -h "/sysroot$init" ] || { echo "paravirt: $root has no $init"; umount /sysroot; return; }
 	umount /dev/pts /dev/shm /tmp
+	[ -z "$command" ] || { command_in_root; return; }
 	for place in dev proc sys run; do mount --move "/$place" "/sysroot/$place"; done
 	exec switch_root /sysroot "$init"
 }
@@ -105,6 +124,21 @@ if [ "$network" = on ] && [ -d /sys/bus/xen/devices/vif-0 ]; then
 	ip link set eth0 up && udhcpc -i eth0 -n -q -t 3 -T 1 -x "hostname:$name" >/dev/null 2>&1
 fi
 cd /root
+if [ -n "$command" ]; then
+	# Without the file system that it belongs in, it has no status.
+	[ -z "$root" ] || [ -n "$inside" ] || poweroff -f
+	# What it prints comes through as it is where it goes into a pipe.
+	[ "$input" != pipe ] || { stty -echo -onlcr; printf '\\033[5n'; }
+	setsid cttyhack $inside "$command"
+	status=$?
+	[ -z "$inside" ] || { sync; mount -o remount,ro /sysroot; }
+	exec 3<>/dev/xen/xenbus
+	printf '${storeMessage(WRITE, `${STATUS_NODE}${NUL}%03d`)}' $status >&3
+	# Its reply: that it has been written.
+	dd bs=16 count=1 <&3 >/dev/null 2>&1
+	sync
+	poweroff -f
+fi
 if [ "$input" = pipe ]; then
 	# The console's input is a list of commands: no echo, no prompt, and its end is the end of the shell.
 	stty -echo

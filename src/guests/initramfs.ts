@@ -3,7 +3,7 @@
  * Not compressed: unpacking a compressed one would be the guest's work, at an emulator's pace.
  */
 import { type ArchiveEntry, FileType, writeArchive } from "./cpio.ts";
-import { INIT } from "./init.ts";
+import { COMMAND_FILE, INIT } from "./init.ts";
 import { type KernelModule, modulesAlias, modulesDep } from "./modules.ts";
 
 /** Drivers and file systems that a guest may need; what a kernel has built in, or not at all, is skipped. */
@@ -117,6 +117,12 @@ function directory(path: string, permissions = 0o755): ArchiveEntry {
 
 function symbolicLink(path: string, target: string): ArchiveEntry {
 	return { path, type: FileType.symbolicLink, permissions: 0o777, data: new TextEncoder().encode(target) };
+}
+
+/** A program with its arguments, for {@link COMMAND_WORD}. */
+export function commandFile(command: readonly string[]): ArchiveEntry {
+	const words = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+	return regularFile(COMMAND_FILE, `#!/bin/sh\nexec ${words.join(" ")}\n`, 0o755);
 }
 
 /** Builds the archive that is given to the kernel as its ramdisk. Deterministic. */

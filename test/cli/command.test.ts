@@ -66,7 +66,7 @@ describe("the command", () => {
 		expect((await paravirt("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 		const help = await paravirt("--help");
 		expect(help).toMatchObject({ status: 0, stderr: "" });
-		expect(help.stdout).toMatch(/boot .*\n.*inspect /);
+		expect(help.stdout).toMatch(/boot .*\n.*run .*\n.*inspect /);
 		const { stdout } = await paravirt("boot", "--help");
 		for (const option of ["ramdisk", "append", "memory", "vcpus", "clock", "stats", "trace", "timeout"]) {
 			expect(stdout).toContain(`--${option}=`);
