@@ -88,6 +88,8 @@ async function run(options: RunOptions): Promise<void> {
 			kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 			log,
 		});
+		// No file system is kept busy by it, wherever it was started.
+		process.chdir("/");
 		for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => daemon.stop());
 		// It belongs to no terminal.
 		process.on("SIGHUP", () => {});

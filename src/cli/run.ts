@@ -110,7 +110,9 @@ async function diskSpecifications(image: string | undefined, given: readonly str
 		const number = [...LETTERS].map((letter) => diskNumber(`xvd${letter}`)).find((each) => !taken.has(each));
 		if (number === undefined) throw new UsageError("--disk: too many disks", "Name them: FILE,FORMAT,VDEV,ACCESS.");
 		taken.add(number);
-		specifications.push(`format=${await formatOf(file)},vdev=${diskName(number)},access=${isAddress(file) ? "r" : "rw"},target=${file}`);
+		specifications.push(
+			`format=${await formatOf(file)},vdev=${diskName(number)},access=${isAddress(file) ? "r" : "rw"},target=${file}`,
+		);
 	}
 	return specifications;
 }

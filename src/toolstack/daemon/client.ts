@@ -58,7 +58,9 @@ export class DaemonClient {
 			};
 			socket.on("error", (error: NodeJS.ErrnoException) => {
 				const nobody = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-				if (client === undefined) reject(nobody ? notRunning(error) : error);
+				if (client === undefined && nobody) reject(notRunning(error));
+				else if (error.code === "ECONNRESET" || error.code === "EPIPE") lost();
+				else if (client === undefined) reject(error);
 			});
 			socket.on("close", lost);
 			socket.on("data", (bytes) => {

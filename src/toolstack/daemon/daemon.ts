@@ -9,6 +9,7 @@ import { MAX_FRAMES, PAGE_SIZE } from "../../cpu/layout.ts";
 import type { KernelCache } from "../../host/kernel-cache.ts";
 import { Host } from "../../host/node/host.ts";
 import { nodePlatform } from "../../host/node/platform.ts";
+import type { StoreSocket } from "../../host/node/store-socket.ts";
 import type { DomainConfig } from "../config/domain-config.ts";
 import type { GuestDomain } from "../guest-domain.ts";
 import { ConsoleBuffer } from "./consoles.ts";
@@ -57,9 +58,30 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		end = resolve;
 	});
 	let server: DaemonServer | undefined;
+	let timer: NodeJS.Timeout | undefined;
+	const watchIdle = (): void => {
+		clearTimeout(timer);
+		if (idle === undefined || host.domains.size > 0 || (server?.connections ?? 0) > 0) return;
+		timer = setTimeout(end, idle);
+	};
+	// All of this is there before the first request can come.
+	host.onLog((line) => log(`(XEN) ${line}`));
+	host.domains.onAdded((domain) => {
+		consoles.set(domain, new ConsoleBuffer(domain));
+		log(`domain ${domain.id} (${domain.name}) is created`);
+		void domain.ended.then(({ reason, crashReason }) => {
+			log(
+				`domain ${domain.id} (${domain.name}) has ended: ${reason}${crashReason === undefined ? "" : `, ${crashReason}`}`,
+			);
+		});
+		watchIdle();
+	});
+	host.domains.onRemoved(() => watchIdle());
 	const unlock = await lock(paths.lock);
+	let store: StoreSocket;
 	try {
 		await removeStale(paths.socket);
+		store = await host.serveStore(paths.store);
 		const context = {
 			host,
 			consoles,
@@ -83,25 +105,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 	} finally {
 		unlock();
 	}
-	const store = await host.serveStore(paths.store);
-	host.onLog((line) => log(`(XEN) ${line}`));
-	let timer: NodeJS.Timeout | undefined;
-	const watchIdle = (): void => {
-		clearTimeout(timer);
-		if (idle === undefined || host.domains.size > 0 || (server?.connections ?? 0) > 0) return;
-		timer = setTimeout(end, idle);
-	};
-	host.domains.onAdded((domain) => {
-		consoles.set(domain, new ConsoleBuffer(domain));
-		log(`domain ${domain.id} (${domain.name}) is created`);
-		void domain.ended.then(({ reason, crashReason }) => {
-			log(
-				`domain ${domain.id} (${domain.name}) has ended: ${reason}${crashReason === undefined ? "" : `, ${crashReason}`}`,
-			);
-		});
-		watchIdle();
-	});
-	host.domains.onRemoved(() => watchIdle());
 	watchIdle();
 	log(`paravirt ${version} listens on ${paths.socket}`);
 	const finish = async (): Promise<void> => {

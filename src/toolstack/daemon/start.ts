@@ -34,7 +34,6 @@ async function startAndConnect(paths: DaemonPaths, args: readonly string[]): Pro
 	mkdirSync(paths.state, { recursive: true, mode: 0o700 });
 	const log = openSync(paths.log, "a", 0o600);
 	const child = spawn(process.execPath, [...process.execArgv, MAIN, "daemon", "run", ...args], {
-		cwd: "/",
 		detached: true,
 		stdio: ["ignore", log, log],
 	});

@@ -1,0 +1,91 @@
+/** paravirt-xl as a program: it starts the daemon, which outlives it; a terminal as the console; a daemon that is killed. */
+import { spawn } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
+import { daemonPaths } from "../../../src/toolstack/daemon/paths.ts";
+import { assembleEchoGuest, canAssemble } from "../../host/echo-guest.ts";
+import { ownEnvironment } from "../../toolstack/daemon/running.ts";
+
+const program = (name: string): string => fileURLToPath(new URL(`../../../src/cli/${name}.ts`, import.meta.url));
+const ON_TERMINAL = fileURLToPath(new URL("../on-terminal.py", import.meta.url));
+const COMMAND = [process.execPath, "--import", "tsx", program("paravirt-xl")];
+
+interface Outcome {
+	readonly status: number | null;
+	readonly out: string;
+	readonly err: string;
+}
+
+async function run(command: readonly string[], env: NodeJS.ProcessEnv, input = ""): Promise<Outcome> {
+	const child = spawn(command[0] as string, command.slice(1), { env, stdio: ["pipe", "pipe", "pipe"] });
+	let out = "";
+	let err = "";
+	child.stdout.on("data", (data) => {
+		out += data;
+	});
+	child.stderr.on("data", (data) => {
+		err += data;
+	});
+	child.stdin.end(input);
+	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+	return { status, out, err };
+}
+
+describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () => {
+	const { directory: home, environment } = ownEnvironment();
+	const guest = canAssemble ? assembleEchoGuest() : { directory: home, kernel: "" };
+	const file = join(guest.directory, "ready.cfg");
+	writeFileSync(file, `name = "ready"\nkernel = "echo"\nextra = "ready"\nmemory = 8\n`);
+	const paths = daemonPaths(environment);
+	const xl = (...args: string[]): Promise<Outcome> => run([...COMMAND, ...args], environment);
+	afterAll(async () => {
+		const client = await DaemonClient.connect(paths).catch(() => undefined);
+		await client?.request("stop", { force: true });
+		await client?.closed;
+		rmSync(guest.directory, { recursive: true, force: true });
+		rmSync(home, { recursive: true, force: true });
+	});
+
+	it("starts one daemon for commands that come at once, and another where that was killed", async () => {
+		mkdirSync(join(home, "paravirt"), { mode: 0o700 });
+		const inItsDirectory = { ...environment, PWD: guest.directory };
+		const create = (name: string): Promise<Outcome> =>
+			run([...COMMAND, "create", "-q", file, `name="${name}"`, `kernel="${guest.kernel}"`], inItsDirectory);
+		const made = await Promise.all([create("one"), create("two")]);
+		expect(made).toMatchObject([{ status: 0 }, { status: 0 }]);
+		const client = await DaemonClient.connect(paths);
+		expect((await client.request("list", {})).map(({ name }) => name).sort()).toEqual(["Domain-0", "one", "two"]);
+		process.kill(client.daemon.pid, "SIGKILL");
+		await client.closed;
+		// The other command may have started a daemon too, which was late and stands in for the dead one now.
+		expect((await xl("pause", "one")).err).toMatch(/no daemon runs|no domain called "one"/);
+		expect(await create("ready")).toMatchObject({ status: 0 });
+		const again = await DaemonClient.connect(paths);
+		expect((await again.request("list", {})).map(({ name }) => name)).toEqual(["Domain-0", "ready"]);
+		again.close();
+	}, 300_000);
+
+	it("has a terminal as the console: raw, left with Ctrl-] while the guest goes on, and as it was afterwards", async () => {
+		const onTerminal = ["python3", ON_TERMINAL, "abc\\x03\\x1dd", "", ...COMMAND, "console", "ready"];
+		const { out } = await run(onTerminal, environment);
+		const outcome = JSON.parse(out) as {
+			before: number[];
+			during: number[];
+			after: number[];
+			output: string;
+			status: number;
+		};
+		expect(outcome.status, outcome.output).toBe(0);
+		expect(outcome.output).toContain("ready");
+		// ICANON, ECHO and ISIG of c_lflag.
+		expect((outcome.during[3] as number) & 0o13).toBe(0);
+		expect(outcome.after).toEqual(outcome.before);
+		const piped = await run([...COMMAND, "console", "ready"], environment, "x.");
+		expect(piped).toMatchObject({ status: 0, err: "" });
+		expect(piped.out).toContain("X");
+		expect(piped.out).not.toContain("D");
+	}, 300_000);
+});
