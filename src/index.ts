@@ -10,6 +10,7 @@ export type { StoreClient } from "./store/client.ts";
 export { StoreError, type XsError } from "./store/errors.ts";
 export { type P9Specification, parseP9, parseShare, ShareSpecificationError } from "./toolstack/config/p9.ts";
 export type { FurtherConsole } from "./toolstack/consoles.ts";
+export type { MachineUse } from "./toolstack/audit.ts";
 export type { RequestOptions } from "./toolstack/control.ts";
 export type { CoreWriter } from "./toolstack/core-dump.ts";
 export type { Domains } from "./toolstack/domains.ts";

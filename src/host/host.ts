@@ -7,6 +7,7 @@ import type { NatOptions } from "../backends/net/nat/nat.ts";
 import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { StoreClient } from "../store/client.ts";
+import { countUse, type MachineUse } from "../toolstack/audit.ts";
 import { type BuiltGuest, buildGuest } from "../toolstack/create.ts";
 import { closeDisks, type DiskRequest } from "../toolstack/disks.ts";
 import { Domains } from "../toolstack/domains.ts";
@@ -180,6 +181,11 @@ export class Host {
 	/** What `xl info` tells. */
 	info(): HostInfo {
 		return hostInfo(this.machine);
+	}
+
+	/** What of the machine is in use, counted: to see that nothing is left of domains that are gone. It takes a while. */
+	use(): MachineUse {
+		return countUse(this.machine);
 	}
 
 	private async build(

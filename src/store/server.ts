@@ -90,6 +90,11 @@ export class StoreServer {
 		this.dirty.delete(connection);
 	}
 
+	/** Clients that are connected, but for those in this program. */
+	get connectionCount(): number {
+		return this.links.size;
+	}
+
 	/** Answers one request. Never throws, whatever is in it. */
 	handle(connection: Connection, packet: Packet): void {
 		const type = requestTypes[packet.type];

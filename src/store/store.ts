@@ -29,6 +29,12 @@ export class Store implements Space {
 		this.entries.add(ownerOf(this.root.permissions), 1);
 	}
 
+	/** Nodes that there are. It visits them all. */
+	count(): number {
+		const below = (node: Node): number => node.nodes.reduce((sum, child) => sum + below(child), 1);
+		return below(this.root);
+	}
+
 	nextGeneration(): number {
 		return ++this.generation;
 	}

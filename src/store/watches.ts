@@ -24,6 +24,11 @@ export class Watches {
 	private readonly byOwner = new Map<WatchOwner, Set<Watch>>();
 	private order = 0;
 
+	/** Watches that there are. */
+	get count(): number {
+		return [...this.byOwner.values()].reduce((sum, own) => sum + own.size, 0);
+	}
+
 	/** @returns undefined where its owner has the same watch already. */
 	add(owner: WatchOwner, path: string, token: string, strip: number): Watch | undefined {
 		if (this.find(owner, path, token) !== undefined) return undefined;

@@ -87,6 +87,11 @@ export class GrantTable {
 		return this.frames.length * (this.version === 1 ? V1_PER_FRAME : V2_PER_FRAME);
 	}
 
+	/** Entries that somebody maps or copies from. */
+	get inUse(): number {
+		return this.pin.reduce((sum, pins) => sum + (pins === 0 ? 0 : 1), 0);
+	}
+
 	/** Linear address of an entry; the reference is below {@link entries}. */
 	entry(ref: number): number {
 		const { memory } = this.domain.hypervisor;

@@ -35,6 +35,8 @@ export interface Hypervisor {
 	/** A context number for a new vCPU, or undefined where all are taken. */
 	allocateSlot(): number | undefined;
 	releaseSlot(slot: number): void;
+	/** Context numbers that vCPUs have. */
+	readonly slotsInUse: number;
 	/** A new domain with the next free id (1 to 32751) and no vCPU, entered in {@link domains}; its frames and services follow. */
 	createDomain(name: string): Domain;
 	/** What a domain's running vCPU, or else its first, looks like; for Domain.crash. */
@@ -105,6 +107,10 @@ class Machine implements Hypervisor, Environment {
 
 	releaseSlot(slot: number): void {
 		this.freeSlots.push(slot);
+	}
+
+	get slotsInUse(): number {
+		return IDLE_CONTEXT - this.freeSlots.length;
 	}
 
 	createDomain(name: string): Domain {

@@ -17,6 +17,11 @@ export class TimerQueue {
 	private earliest = NEVER;
 	private stale = false;
 
+	/** Timers that somebody has. */
+	get claimed(): number {
+		return this.owners.length - this.released.length;
+	}
+
 	/** A new, stopped timer. */
 	claim(owner: TimerOwner): number {
 		const slot = this.released.pop() ?? this.owners.length;
