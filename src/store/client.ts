@@ -35,6 +35,9 @@ class Watcher implements WatchOwner {
 }
 
 export class StoreClient {
+	/** Watches that have been set and not stopped. */
+	private readonly watches = new Set<Watch>();
+
 	/** @param home what relative paths are relative to; all must be absolute where it is undefined. */
 	constructor(
 		private readonly server: StoreServer,
@@ -103,10 +106,17 @@ export class StoreClient {
 		const absolute = special ? path : this.path("watch", path).text;
 		const strip = special ? 0 : absolute.length - path.length;
 		const watch = this.server.addWatch(new Watcher(this.server, listener), absolute, "", strip);
+		if (watch !== undefined) this.watches.add(watch);
 		this.server.settle();
 		return () => {
-			if (watch !== undefined) this.server.watches.remove(watch);
+			if (watch !== undefined && this.watches.delete(watch)) this.server.watches.remove(watch);
 		};
+	}
+
+	/** Stops all watches: what they were about is gone. */
+	unwatchAll(): void {
+		for (const watch of this.watches) this.server.watches.remove(watch);
+		this.watches.clear();
 	}
 
 	/** Makes several changes at once: nobody sees some without the others. Where `body` throws, none is made. */

@@ -56,11 +56,14 @@ export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest 
 	domain.handle.set(request.uuid ?? newUuid(hypervisor.clock.deterministic, domain.id));
 	hypervisor.scheduler.setParameters(domain, request.scheduling.weight, request.scheduling.cap);
 	if (request.paused) hypervisor.scheduler.pause(domain);
+	const store = new StoreClient(storeServer, homePath(domain.id));
 	let closeConsole: () => void = () => {};
 	const destroy = (): void => {
 		closeConsole();
 		storeServer.release(domain.id);
 		removeDomainNodes(machine.store, domain.id);
+		// Those who watch it have been told that it is gone.
+		store.unwatchAll();
 		removeDomain(domain);
 	};
 	try {
@@ -74,7 +77,7 @@ export function buildGuest(machine: Machine, request: GuestRequest): BuiltGuest 
 		const write = (data: Uint8Array): void => backend.write(data);
 		return {
 			domain,
-			store: new StoreClient(storeServer, homePath(domain.id)),
+			store,
 			write,
 			pendingInput: () => backend.pendingInput,
 			flush: () => backend.handleEvent(),
@@ -205,7 +208,8 @@ function enterKernel(vcpu: Vcpu, { entry }: BuiltDomain): void {
 	vcpu.initialised = true;
 }
 
-function removeDomain(domain: Domain): void {
+/** Takes a domain off the machine: everything that it had is free, but for frames that others map until they let go of them. */
+export function removeDomain(domain: Domain): void {
 	const { frames, domains, scheduler } = domain.hypervisor;
 	scheduler.remove(domain);
 	(domain.events as EventChannels | undefined)?.destroy();

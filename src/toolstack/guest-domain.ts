@@ -79,7 +79,7 @@ export interface DumpOptions {
 /** A domain that runs, or has run. What cannot be done throws a {@link ToolstackError} with its code. */
 export class GuestDomain {
 	readonly console: GuestConsole;
-	/** Its part of xenstore, with the rights of domain 0; relative paths are below /local/domain/ID. */
+	/** Its part of xenstore, with the rights of domain 0; relative paths are below /local/domain/ID. Watches by it end with the domain. */
 	readonly store: StoreClient;
 	/** Resolved when it has shut down; never rejected. */
 	readonly ended: Promise<DomainEnd>;

@@ -115,7 +115,8 @@ class Machine implements Hypervisor, Environment {
 
 	createDomain(name: string): Domain {
 		let id = this.nextId;
-		while (this.domains.has(id)) id = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
+		// Frames of a domain that is gone may still be mapped by others, under its number.
+		while (this.domains.has(id) || this.frames.owned(id) > 0) id = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
 		this.nextId = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
 		const domain = new Domain(this, id, name);
 		domain.created = this.clock.now();

@@ -33,7 +33,7 @@ function gunzip(data: Uint8Array, limit: number): Uint8Array | undefined {
 }
 
 /** Whole pages of zeros become holes: most of a core dump's. Others than its owner cannot read the file. */
-async function createFile(name: string): Promise<WritableFile> {
+export async function createFile(name: string): Promise<WritableFile> {
 	const file = await open(name, "w", 0o600);
 	let position = 0;
 	return {
