@@ -98,6 +98,8 @@ export const NOT_CANONICAL = 0x206c;
 /** Fuel left when a region's function returned, and u64 address of the instruction whose variant it called last. */
 export const FUEL_LEFT = 0x20d4;
 export const FAULT_RIP = 0x20d8;
+/** u32: what FLAG_RESULT and FLAG_CARRY are between two regions: a kind of translator/lazy-flags.ts. 0 (the words themselves) everywhere else. */
+export const FLAG_KIND = 0x20e8;
 /** u64 count of the instructions that regions have executed. */
 export const REGION_INSTRUCTIONS = 0x20e0;
 /** u8 for each TLB context: the mode of its execute entries, 1 long mode, 0 compatibility. */

@@ -161,6 +161,7 @@ export function emitMain(
 		exits: emitExits?.(module, { fill: mmu.fill, codeWritten }),
 	});
 	const variantType = module.typeIndex(["i32"], "i32");
+	const { materialise, settleFlags } = emitMaterialise(module);
 
 	/** Record of the instruction at `rip` by its frame's code index, or 0. */
 	const decodedAt = (codeIndex: I32, rip: I64): I32 =>
@@ -299,6 +300,43 @@ export function emitMain(
 		});
 	});
 
+	/**
+	 * (fuel) -> RegionOutcome: executes regions from RIP on, as long as one begins where the last has led to; `jump` where none does.
+	 * Small, so that V8 keeps all of it in registers: a system call is some fifty regions long.
+	 */
+	const regions = module.function("regions", ["i32"], "i32", (f) => {
+		const fuel = f.parameter(0, "i32");
+		const left = f.local("i32");
+		const outcome = f.local("i32");
+		const tlb = f.let(i32.load(i32.const(layout.CURRENT_TLB)));
+		f.set(left, fuel);
+		f.block((done) =>
+			f.loop((next) => {
+				const rip = f.let(i64.load(i32.const(layout.STATE), layout.RIP));
+				const page = f.let(i64.and(rip, i64.const(-4096)));
+				const entry = f.let(tlbEntry(tlb, rip));
+				f.brIf(done, i64.ne(i64.load(entry, layout.TLB_EXECUTE), page));
+				const at = f.let(decodedAt(i32.load(entry, layout.TLB_CODE), rip));
+				f.brIf(done, i32.eqz(at));
+				const kind = f.let(i32.load16_u(at, record.KIND));
+				f.brIf(done, i32.lt_u(kind, i32.const(record.KIND_REGION)));
+				f.brIf(done, i32.lt_s(left, i32.const(MARGIN)));
+				f.store64(i32.const(layout.STATE), page, layout.SLOT_PAGE * 8);
+				f.set(outcome, f.callIndirect("i32", variantType, kind, left));
+				f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
+				f.brIf(next, i32.eqz(outcome));
+			}),
+		);
+		f.if(i32.load(i32.const(layout.FLAG_KIND)), () => f.call(settleFlags));
+		f.store32(i32.const(layout.FUEL_LEFT), left);
+		f.store64(
+			zero,
+			i64.add(i64.load(zero, layout.REGION_INSTRUCTIONS), i64.extend_i32_u(i32.sub(fuel, left))),
+			layout.REGION_INSTRUCTIONS,
+		);
+		f.return(outcome);
+	});
+
 	// run(fuel) -> instructions left. EXIT_REASON says why; with Exit.fuel fewer than MARGIN are left.
 	const run = module.function("run", ["i32"], "i32", (f) => {
 		const left = f.parameter(0, "i32");
@@ -379,19 +417,12 @@ export function emitMain(
 							},
 						);
 					};
-					/** A region begins here. */
+					/** A region begins here: goes through all the regions that follow one another. */
 					const region = (again: Label): void =>
 						f.if(i32.ge_u(i32.load16_u(ip, record.KIND), i32.const(record.KIND_REGION)), () => {
 							book(0);
-							f.set(outcome, f.callIndirect("i32", variantType, i32.load16_u(ip, record.KIND), left));
-							f.store64(
-								zero,
-								i64.add(
-									i64.load(zero, layout.REGION_INSTRUCTIONS),
-									i64.extend_i32_u(i32.sub(left, i32.load(zero, layout.FUEL_LEFT))),
-								),
-								layout.REGION_INSTRUCTIONS,
-							);
+							setRip(f, ip);
+							f.set(outcome, f.callFor("i32", regions, left));
 							f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
 							f.brIf(again, i32.eqz(outcome));
 							f.if(i32.eq(outcome, i32.const(RegionOutcome.redo)), () => {
@@ -493,7 +524,7 @@ export function emitMain(
 		),
 	);
 
-	module.export("materialiseFlags", emitMaterialise(module));
+	module.export("materialiseFlags", materialise);
 	module.export("callVariant", callVariantOf);
 	module.export("enter", enter);
 	module.export("run", run);

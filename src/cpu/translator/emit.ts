@@ -75,7 +75,7 @@ class RegionEmitter {
 	) {
 		this.locals = new RegionLocals(f);
 		const { entry } = source.region;
-		this.entryKnowledge.set(entry, entry.isLoop ? undefined : lazy.WORDS);
+		this.entryKnowledge.set(entry, undefined);
 		const callsVariants = source.region.blocks.some((block) =>
 			block.instructions.some((one) => !isTranslatable(one, source.longMode)),
 		);
@@ -118,6 +118,7 @@ class RegionEmitter {
 			f.set(locals.tlb, i32.load(i32.const(layout.CURRENT_TLB)));
 			f.set(locals.page, i64.load(STATE, layout.SLOT_PAGE * 8));
 			this.loadRegisters();
+			if (this.use.flags) f.set(locals.kind, i32.load(i32.const(layout.FLAG_KIND)));
 		});
 	}
 
@@ -128,27 +129,42 @@ class RegionEmitter {
 		if (use.flags) {
 			f.set(locals.first, i64.load(STATE, layout.FLAG_RESULT));
 			f.set(locals.second, i64.load(STATE, layout.FLAG_CARRY));
-			f.set(locals.kind, i32.const(lazy.WORDS));
 		}
 	}
 
+	/** Leaves the registers for whoever comes next: another region, or the interpreter behind the dispatcher. */
 	private storeRegisters(): void {
+		const { f, locals, use } = this;
+		this.storeGeneral();
+		if (!use.flagsWritten) return;
+		const { kind, first, second } = locals;
+		f.if(
+			lazy.isStepExpression(kind),
+			() => this.materialise(),
+			() => {
+				f.store64(STATE, first, layout.FLAG_RESULT);
+				f.store64(STATE, second, layout.FLAG_CARRY);
+				f.store32(i32.const(layout.FLAG_KIND), kind);
+			},
+		);
+	}
+
+	private materialise(): void {
+		const { kind, first, second, oldKind, oldFirst, oldSecond } = this.locals;
+		this.f.call(this.imports.materialise, kind, first, second, oldKind, oldFirst, oldSecond);
+		this.f.store32(i32.const(layout.FLAG_KIND), i32.const(lazy.WORDS));
+	}
+
+	/** Registers and flag words as everybody but regions knows them. */
+	private publishRegisters(): void {
+		this.storeGeneral();
+		if (this.use.flags) this.materialise();
+	}
+
+	private storeGeneral(): void {
 		const { f, locals, use } = this;
 		for (const register of use.gprWritten) f.store64(STATE, locals.gpr[register]!, register * 8);
 		for (const register of use.xmmWritten) f.storeV128(STATE, locals.xmm[register]!, layout.XMM + register * 16);
-		if (use.flagsWritten) {
-			f.if(
-				locals.kind,
-				() => {
-					const { kind, first, second, oldKind, oldFirst, oldSecond } = locals;
-					f.call(this.imports.materialise, kind, first, second, oldKind, oldFirst, oldSecond);
-				},
-				() => {
-					f.store64(STATE, locals.first, layout.FLAG_RESULT);
-					f.store64(STATE, locals.second, layout.FLAG_CARRY);
-				},
-			);
-		}
 	}
 
 	// ---- control flow ----
@@ -265,7 +281,7 @@ class RegionEmitter {
 			f.br(this.redo);
 			return { target: i64.const(0), condition: undefined };
 		}
-		this.storeRegisters();
+		this.publishRegisters();
 		const outcome = f.let(f.callFor("i32", this.imports.callVariant, i32.const(record)));
 		// Anything but going on: registers are stored; the dispatcher sets RIP for a fault and books the instruction.
 		f.if(outcome, () => {
@@ -284,6 +300,7 @@ class RegionEmitter {
 			f.return(i32.const(RegionOutcome.jump));
 		});
 		this.loadRegisters();
+		f.set(this.locals.kind, i32.const(lazy.WORDS));
 		knowledge.kind = this.use.flags ? lazy.WORDS : undefined;
 		return undefined;
 	}

@@ -6,8 +6,10 @@
  *   kind 1..20  1 + operation * 4 + log2(bytes); first and second are the operands, or first the result
  *
  * INC and DEC keep CF: the state before them (kind, first, second) stays in a second set of locals.
+ *
+ * From one region to the next the flags stay like this too, in FLAG_RESULT, FLAG_CARRY and FLAG_KIND, which is never INC's or DEC's then.
  */
-import { FLAG_CARRY, FLAG_RESULT, STATE } from "../layout.ts";
+import { FLAG_CARRY, FLAG_KIND, FLAG_RESULT, STATE } from "../layout.ts";
 import { addWords, type FlagWords, sext, stepWords, subtractWords, zext } from "../semantics/flags.ts";
 import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
@@ -28,8 +30,14 @@ export const isStepExpression = (kind: I32): I32 => i32.ge_u(kind, i32.const(FIR
 /** The parameters of {@link emitMaterialise}'s function. */
 export const MATERIALISE_PARAMETERS = ["i32", "i64", "i64", "i32", "i64", "i64"] as const;
 
-/** Emits the function (kind, first, second, kind, first, second before an INC or DEC) that writes the flag words to the context block. */
-export function emitMaterialise(module: ModuleBuilder): FunctionReference {
+export interface FlagFunctions {
+	/** (kind, first, second, and the same before an INC or DEC): writes the flag words to the context block. */
+	readonly materialise: FunctionReference;
+	/** (): turns what a region has left in the context block and FLAG_KIND into the words. */
+	readonly settleFlags: FunctionReference;
+}
+
+export function emitMaterialise(module: ModuleBuilder): FlagFunctions {
 	const words = module.declare("flagWords", ["i32", "i64", "i64", "i64"], undefined);
 	module.define(words, (f) => {
 		const first = f.parameter(1, "i64");
@@ -45,14 +53,20 @@ export function emitMaterialise(module: ModuleBuilder): FunctionReference {
 		}
 		f.switch(f.parameter(0, "i32"), cases, () => {});
 	});
-	return module.function("materialiseFlags", [...MATERIALISE_PARAMETERS], undefined, (f) => {
+	const zero = i64.const(0);
+	const materialise = module.function("materialiseFlags", [...MATERIALISE_PARAMETERS], undefined, (f) => {
 		const kind = f.parameter(0, "i32");
-		const zero = i64.const(0);
 		f.if(isStepExpression(kind), () =>
 			f.call(words, f.parameter(3, "i32"), f.parameter(4, "i64"), f.parameter(5, "i64"), zero),
 		);
 		f.call(words, kind, f.parameter(1, "i64"), f.parameter(2, "i64"), i64.load(i32.const(STATE), FLAG_CARRY));
 	});
+	const settleFlags = module.function("settleFlags", [], undefined, (f) => {
+		const [first, second] = [FLAG_RESULT, FLAG_CARRY].map((offset) => i64.load(i32.const(STATE), offset));
+		f.call(words, i32.load(i32.const(FLAG_KIND)), first!, second!, zero);
+		f.store32(i32.const(FLAG_KIND), i32.const(WORDS));
+	});
+	return { materialise, settleFlags };
 }
 
 function wordsOf(
