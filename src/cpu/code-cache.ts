@@ -25,9 +25,23 @@ export interface CodePage {
 	readonly index: number;
 	/** Records decoded from this frame: start and end addresses, in turn. */
 	ranges: number[];
-	/** Numbers of the translated regions that begin here. */
+	/** Numbers of the translated regions that have code of this page. */
 	regions: number[];
 }
+
+/** Where an instruction was executed: its virtual address and TLB context were so at that moment. */
+export interface CodePlace {
+	readonly page: CodePage;
+	readonly offset: number;
+	readonly longMode: boolean;
+	/** Signed, exact where it is canonical. */
+	readonly address: number;
+	readonly space: number;
+}
+
+/** What an entry of a table spans, from the fourth level down. */
+const TABLE_SPANS = [2 ** 39, 2 ** 30, 2 ** 21, layout.PAGE_SIZE] as const;
+const LARGE_PAGE = 0x80;
 
 export interface CodeCacheStatistics {
 	/** Frames with decoded code, by mode; bytes of records and code indices; times that all was forgotten to make room. */
@@ -109,14 +123,39 @@ export class CodeCache {
 		return this.memory.u32(page.index + offset * 4);
 	}
 
-	/** Page, offset and mode of the instruction at RIP, if its page's code index is known to the TLB. */
-	placeOfRip(): { page: CodePage; offset: number; longMode: boolean } | undefined {
+	/** Where the instruction at RIP is, if its page's code index is known to the TLB. */
+	placeOfRip(): CodePlace | undefined {
 		const { memory } = this;
 		const low = memory.u32(layout.STATE + layout.RIP);
 		const space = memory.u32(layout.CURRENT_SPACE);
 		const entry = layout.TLB + space * layout.TLB_SIZE + tlbEntryOffset(low, memory.u32(layout.STATE + layout.RIP + 4));
 		const known = this.byIndex.get(memory.u32(entry + layout.TLB_CODE));
-		return known && { ...known, offset: low & (layout.PAGE_SIZE - 1) };
+		const offset = low & (layout.PAGE_SIZE - 1);
+		return (
+			known && { ...known, offset, address: (memory.u32(layout.STATE + layout.RIP + 4) | 0) * 2 ** 32 + low, space }
+		);
+	}
+
+	/**
+	 * The code page that is mapped at a virtual address (exact, signed), if code of that mode has been decoded in its frame. Only looks: no
+	 * TLB entry, accessed bit or exception comes of it.
+	 */
+	pageMappedAt(address: number, space: number, longMode: boolean): CodePage | undefined {
+		const { memory } = this;
+		let table = memory.u32(layout.ROOTS + space * 4);
+		for (const size of TABLE_SPANS) {
+			const entry = table + (((Math.floor(address / size) % 512) + 512) % 512) * 8;
+			const low = memory.u32(entry);
+			const mfn = (low >>> 12) + (memory.u32(entry + 4) & 0xf_ffff) * 2 ** 20;
+			if ((low & 1) === 0 || mfn >= memory.frames) return undefined;
+			if (size === layout.PAGE_SIZE) return this.pages[longMode ? 0 : 1].get(mfn);
+			if ((low & LARGE_PAGE) !== 0) {
+				const inside = (((Math.floor(address / layout.PAGE_SIZE) % 512) + 512) % 512) * (size === 2 ** 21 ? 1 : 0);
+				return size === 2 ** 21 ? this.pages[longMode ? 0 : 1].get(mfn - (mfn % 512) + inside) : undefined;
+			}
+			table = memory.frame(mfn);
+		}
+		return undefined;
 	}
 
 	/**
@@ -251,6 +290,7 @@ export class CodeCache {
 		const flags = memory.u8(layout.FRAME_FLAGS + mfn);
 		if ((flags & layout.FRAME_HAS_CODE) === 0) return;
 		memory.setU8(layout.FRAME_FLAGS + mfn, flags & ~layout.FRAME_HAS_CODE);
+		memory.setU32(layout.CODE_GENERATION, (memory.u32(layout.CODE_GENERATION) + 1) >>> 0);
 		for (const pages of this.pages) {
 			const page = pages.get(mfn);
 			if (page !== undefined) this.invalidate(page);

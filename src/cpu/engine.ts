@@ -151,6 +151,7 @@ export class Engine implements Processor {
 				table,
 				{ engine: { memory: memory.wasm, ...instance.exports } },
 				memoryPages,
+				options.hotCount ?? HOT_COUNT,
 				options.codeBudget,
 			);
 		}
@@ -192,7 +193,7 @@ export class Engine implements Processor {
 	/** Asks for a region at RIP however seldom it runs; {@link translateQueued} makes it. For tests and tools. */
 	requestTranslation(): void {
 		this.main.enter();
-		if (this.code.decodeAtRip() !== 0) this.translator?.becameHot();
+		if (this.code.decodeAtRip() !== 0) this.translator?.becameHot(true);
 	}
 
 	/** Makes all the regions that have been asked for, which {@link run} would do in its own time. */

@@ -100,6 +100,8 @@ export const FUEL_LEFT = 0x20d4;
 export const FAULT_RIP = 0x20d8;
 /** u32: what FLAG_RESULT and FLAG_CARRY are between two regions: a kind of translator/lazy-flags.ts. 0 (the words themselves) everywhere else. */
 export const FLAG_KIND = 0x20e8;
+/** u32: changes whenever code is forgotten, which a region asks after calling a variant that may have written to its code. */
+export const CODE_GENERATION = 0x20ec;
 /** u64 count of the instructions that regions have executed. */
 export const REGION_INSTRUCTIONS = 0x20e0;
 /** u8 for each TLB context: the mode of its execute entries, 1 long mode, 0 compatibility. */

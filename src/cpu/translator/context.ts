@@ -44,7 +44,7 @@ export function noRegisters(): RegisterUse {
 
 /** Where control goes behind a block: what the last instruction said. */
 export interface Transfer {
-	/** Offset of the target from the start of the page, or the target's address in an expression. */
+	/** Offset of the target from the start of the entry's page, or the target's address in an expression. */
 	readonly target: number | I64;
 	/** Falls through where it is 0. */
 	readonly condition: I32 | undefined;
@@ -55,10 +55,11 @@ export class RegionLocals {
 	readonly gpr: Local<"i64">[] = [];
 	readonly xmm: Local<"v128">[] = [];
 	readonly tlb: Local<"i32">;
-	/** Virtual address of the page. */
+	/** Virtual address of the entry's page. */
 	readonly page: Local<"i64">;
-	/** Where a side exit happens: offset of the instruction, and instructions of the block before it << 16. */
+	/** Where a side exit happens: offset of the instruction from the entry's page, and instructions of the block before it. */
 	readonly at: Local<"i32">;
+	readonly done: Local<"i32">;
 	/** Address that the region leaves for. */
 	readonly target: Local<"i64">;
 	readonly kind: Local<"i32">;
@@ -78,6 +79,7 @@ export class RegionLocals {
 		this.tlb = f.local("i32");
 		this.page = f.local("i64");
 		this.at = f.local("i32");
+		this.done = f.local("i32");
 		this.target = f.local("i64");
 		this.kind = f.local("i32");
 		this.first = f.local("i64");
@@ -110,7 +112,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		readonly use: RegisterUse,
 		private readonly knowledge: Knowledge,
 		private readonly decoded: Decoded,
-		/** Offset of the instruction in its page. */
+		/** Of the instruction, from the start of the entry's page. */
 		private readonly offset: number,
 		readonly longMode: boolean,
 		private readonly redo: Label,
@@ -284,7 +286,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		const { decoded } = this;
 		if (operand.form.kind === "moffs") return zext(this.immediate(), decoded.addressSize);
 		const ripRelative = decoded.base === layout.SLOT_PAGE;
-		const displacement = ripRelative ? (decoded.displacement + this.offset + decoded.length) | 0 : decoded.displacement;
+		const displacement = ripRelative ? decoded.displacement + this.offset + decoded.length : decoded.displacement;
 		const index = this.slot(decoded.index);
 		const base = this.slot(decoded.base);
 		let sum: I64 = i64.const(displacement);

@@ -8,9 +8,10 @@
  *       structured code of the blocks
  */
 import { operandsOf } from "../interpreter/context.ts";
-import { MARGIN, RegionOutcome } from "../interpreter/module.ts";
-import { KIND, type Variant, variantKey, variantOf } from "../interpreter/record.ts";
+import { RegionOutcome } from "../interpreter/module.ts";
+import { type Variant, variantKey, variantOf } from "../interpreter/record.ts";
 import * as layout from "../layout.ts";
+import { tlbEntry } from "../mmu/inline.ts";
 import { forms, type Operand } from "../semantics/table.ts";
 import { type I64, i32, i64, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Label } from "../wasm/function.ts";
@@ -25,7 +26,7 @@ import {
 	TranslatorContext,
 } from "./context.ts";
 import * as lazy from "./lazy-flags.ts";
-import type { Block, Region, RegionInstruction } from "./region.ts";
+import { type Block, passesThrough, type Region, type RegionInstruction } from "./region.ts";
 
 const STATE = i32.const(layout.STATE);
 
@@ -33,7 +34,7 @@ const STATE = i32.const(layout.STATE);
 export interface RegionSource {
 	readonly region: Region;
 	readonly longMode: boolean;
-	/** Linear address of a decoded record of the instruction, for those that the region hands to the interpreter's function; 0 if there is none. */
+	/** Linear address of a decoded record of the instruction at an offset from the entry's page, for those that the region hands to the interpreter's function; 0 if there is none. */
 	recordOf(offset: number): number;
 }
 
@@ -110,9 +111,9 @@ class RegionEmitter {
 			f.store32(i32.const(layout.FUEL_LEFT), locals.left);
 			f.return(i32.const(RegionOutcome.jump));
 		});
-		f.store64(STATE, i64.add(locals.page, i64.extend_i32_u(i32.and(locals.at, i32.const(0xffff)))), layout.RIP);
+		f.store64(STATE, this.address(i64.add(locals.page, i64.extend_i32_s(locals.at))), layout.RIP);
 		this.storeRegisters();
-		f.store32(i32.const(layout.FUEL_LEFT), i32.sub(locals.left, i32.shr_u(locals.at, i32.const(16))));
+		f.store32(i32.const(layout.FUEL_LEFT), i32.sub(locals.left, locals.done));
 		f.return(i32.const(RegionOutcome.redo));
 		f.prologue(() => {
 			f.set(locals.tlb, i32.load(i32.const(layout.CURRENT_TLB)));
@@ -194,12 +195,22 @@ class RegionEmitter {
 		this.tree(merge);
 	}
 
+	/** A virtual address as it is in the region's mode. */
+	private address(value: I64): I64 {
+		return this.source.longMode ? value : i64.extend_i32_u(i32.wrap(value));
+	}
+
+	private addressOf(offset: number): I64 {
+		return this.address(i64.add(this.locals.page, i64.const(offset)));
+	}
+
 	private go(from: Block, to: Block | undefined, offset: number, knowledge: Knowledge): void {
 		const { f } = this;
 		if (to === undefined) {
-			this.leaveFor(i64.add(this.locals.page, i64.const(offset)));
+			this.leaveFor(this.addressOf(offset));
 			return;
 		}
+		if (!passesThrough(from, to.page)) this.requirePage(to);
 		if (to.order <= from.order) f.br(this.loops.get(to)!);
 		else if (to.isMerge) f.br(this.merges.get(to)!);
 		else {
@@ -209,19 +220,36 @@ class RegionEmitter {
 		}
 	}
 
+	/** Goes to a page that this run of the region may not have seen yet, if the frame is mapped there whose code the region has. */
+	private requirePage({ start, page }: Block): void {
+		const { f, locals } = this;
+		f.scratch(() => {
+			const address = f.let(i64.and(this.addressOf(start), i64.const(-layout.PAGE_SIZE)));
+			const entry = f.let(tlbEntry(locals.tlb, address));
+			const mapped = i64.eq(i64.load(entry, layout.TLB_EXECUTE), address);
+			const expected = i32.eq(i32.load(entry, layout.TLB_CODE), i32.const(page.index));
+			f.if(i32.eqz(i32.and(mapped, expected)), () => this.leaveFor(this.addressOf(start)));
+		});
+	}
+
 	private leaveFor(target: I64): void {
 		const { f, locals } = this;
-		f.set(locals.target, this.source.longMode ? target : i64.extend_i32_u(i32.wrap(target)));
+		f.set(locals.target, target);
 		f.br(this.leave);
 	}
 
 	private block(block: Block): void {
 		const { f, locals } = this;
-		f.if(i32.lt_s(locals.left, i32.const(MARGIN)), () => this.leaveFor(i64.add(locals.page, i64.const(block.start))));
+		if (block.order === 0 || block.isLoop) {
+			f.set(locals.at, i32.const(block.start));
+			f.set(locals.done, i32.const(0));
+			f.brIf(this.redo, i32.lt_s(locals.left, i32.const(block.longest)));
+		}
 		const knowledge: Knowledge = { kind: this.entryKnowledge.get(block) };
 		let transfer: Transfer | undefined;
 		for (const [index, one] of block.instructions.entries()) {
-			f.set(locals.at, i32.const(one.offset | (index << 16)));
+			f.set(locals.at, i32.const(one.offset));
+			f.set(locals.done, i32.const(index));
 			f.scratch(() => {
 				transfer = this.instruction(one, knowledge);
 				const last = index === block.instructions.length - 1;
@@ -241,12 +269,15 @@ class RegionEmitter {
 		}
 		const { target, condition } = transfer;
 		if (typeof target !== "number") {
-			this.leaveFor(target);
+			const { taken } = block;
+			if (taken !== undefined)
+				f.if(i64.eq(target, this.addressOf(taken.start)), () => this.go(block, taken, taken.start, knowledge));
+			this.leaveFor(this.address(target));
 			return;
 		}
 		const takenBlock = block.taken !== undefined && block.taken.start === target ? block.taken : undefined;
 		if (condition === undefined) {
-			// A call's or an endBlock's target is not the block's own branch.
+			// An endBlock's target is not the block's own branch.
 			this.go(block, takenBlock, target, knowledge);
 			return;
 		}
@@ -274,7 +305,7 @@ class RegionEmitter {
 	}
 
 	private instruction(one: RegionInstruction, knowledge: Knowledge): Transfer | undefined {
-		const { f, source } = this;
+		const { f, source, locals } = this;
 		if (isTranslatable(one, source.longMode)) return this.contextFor(one, knowledge).transfer;
 		const record = source.recordOf(one.offset);
 		if (record === 0) {
@@ -282,25 +313,24 @@ class RegionEmitter {
 			return { target: i64.const(0), condition: undefined };
 		}
 		this.publishRegisters();
+		const page = one.offset - (((one.offset % layout.PAGE_SIZE) + layout.PAGE_SIZE) % layout.PAGE_SIZE);
+		f.store64(STATE, this.addressOf(page), layout.SLOT_PAGE * 8);
+		const generation = f.let(i32.load(i32.const(layout.CODE_GENERATION)));
 		const outcome = f.let(f.callFor("i32", this.imports.callVariant, i32.const(record)));
 		// Anything but going on: registers are stored; the dispatcher sets RIP for a fault and books the instruction.
 		f.if(outcome, () => {
-			f.store64(i32.const(layout.FAULT_RIP), i64.add(this.locals.page, i64.const(one.offset)));
-			f.store32(i32.const(layout.FUEL_LEFT), i32.sub(this.locals.left, i32.shr_u(this.locals.at, i32.const(16))));
+			f.store64(i32.const(layout.FAULT_RIP), this.addressOf(one.offset));
+			f.store32(i32.const(layout.FUEL_LEFT), i32.sub(locals.left, locals.done));
 			f.return(i32.add(outcome, i32.const(RegionOutcome.variant)));
 		});
-		// It may have changed this very code: then its records have become look-ups, and the region is not to be trusted.
-		f.if(i32.eqz(i32.load16_u(i32.const(record), KIND)), () => {
-			const next = i64.add(this.locals.page, i64.const(one.offset + one.decoded.length));
-			f.store64(STATE, source.longMode ? next : i64.extend_i32_u(i32.wrap(next)), layout.RIP);
-			f.store32(
-				i32.const(layout.FUEL_LEFT),
-				i32.sub(this.locals.left, i32.add(i32.shr_u(this.locals.at, i32.const(16)), i32.const(1))),
-			);
+		// It may have changed this very code: then the region is not to be trusted.
+		f.if(i32.ne(i32.load(i32.const(layout.CODE_GENERATION)), generation), () => {
+			f.store64(STATE, this.addressOf(one.offset + one.decoded.length), layout.RIP);
+			f.store32(i32.const(layout.FUEL_LEFT), i32.sub(locals.left, i32.add(locals.done, i32.const(1))));
 			f.return(i32.const(RegionOutcome.jump));
 		});
 		this.loadRegisters();
-		f.set(this.locals.kind, i32.const(lazy.WORDS));
+		f.set(locals.kind, i32.const(lazy.WORDS));
 		knowledge.kind = this.use.flags ? lazy.WORDS : undefined;
 		return undefined;
 	}

@@ -1,22 +1,60 @@
 /**
- * The basic blocks that make a region: what is reached from its entry by direct branches within one frame. A region has one entry; calls, returns and
- * indirect branches leave it. Control flow that is not reducible leaves it too: such an edge goes through the dispatcher.
+ * The basic blocks that make a region: what is reached from its entry by direct branches and calls, over all pages. A region has one entry.
+ *
+ * A call is *inlined*: the callee's blocks are copied for this call, so that its RET most likely leads back here, and is only compared with
+ * where this call returns to. So the graph stays reducible, and what a region holds is a tree of calls:
+ *
+ *   caller ... call -> callee ... ret -> (target = return address?) -> caller ... ret -> leaves
+ *
+ * Pages other than the entry's are named by their distance from it; that the expected frame is mapped there is checked where control first
+ * comes to them (emit.ts). Control flow that is not reducible leaves the region: such an edge goes through the dispatcher.
  */
 import { type Decoded, decode, newDecoded } from "../decode/decoder.ts";
 import { PAGE_SIZE } from "../layout.ts";
 
+/** A page whose code may go into a region. */
+export interface RegionPage {
+	/** Linear address of its frame, and of its code index, by which the TLB knows it. */
+	readonly frame: number;
+	readonly index: number;
+}
+
+/** What {@link findRegion} asks about the place that a region is made for. Offsets are from the start of the entry's page: exact integers, also negative. */
+export interface CodeSource {
+	readonly bytes: Uint8Array;
+	readonly longMode: boolean;
+	/** The page that many pages from the entry's; undefined where nothing was executed there. */
+	pageAt(distance: number): RegionPage | undefined;
+	/** Whether execution has led here often enough to be worth its place in the region. */
+	worthwhile(offset: number): boolean;
+}
+
 export interface RegionInstruction {
 	readonly decoded: Decoded;
-	/** From the start of the page. */
 	readonly offset: number;
 }
 
+/** An inlined call: where it returns to, and within which other one it is. */
+interface Call {
+	readonly caller: Call | undefined;
+	readonly target: number;
+	readonly returnTo: number;
+	readonly depth: number;
+	readonly key: string;
+}
+
+/** How an instruction ends a block. */
+type Ending = "none" | "leaves" | "jump" | "branch" | "call" | "return";
+
 export interface Block {
 	readonly start: number;
+	readonly page: RegionPage;
+	readonly call: Call | undefined;
 	readonly instructions: RegionInstruction[];
 	/** Offset behind the last instruction. */
 	end: number;
-	/** Blocks that its last instruction's branch and its fall-through lead to; undefined where they leave the region. */
+	ending: Ending;
+	/** Blocks that its last instruction's branch, call or return and its fall-through lead to; undefined where they leave the region. */
 	taken: Block | undefined;
 	next: Block | undefined;
 	/** Reverse postorder number. */
@@ -27,6 +65,8 @@ export interface Block {
 	merges: Block[];
 	isMerge: boolean;
 	isLoop: boolean;
+	/** Instructions on the longest way from its start to where the fuel is looked at again, or out of the region. */
+	longest: number;
 }
 
 export interface Region {
@@ -35,19 +75,17 @@ export interface Region {
 	readonly instructions: number;
 }
 
-const MOST_BLOCKS = 48;
-const MOST_INSTRUCTIONS = 400;
+const MOST_BLOCKS = 64;
+const MOST_INSTRUCTIONS = 360;
 /** Longest block: less than the margin that the interpreter leaves (module.ts). */
 const LONGEST_BLOCK = 60;
+const DEEPEST_CALL = 5;
 
-/** How an instruction ends a block. */
-type Ending = "none" | "leaves" | "jump" | "branch";
-
-function endingOf(decoded: Decoded): Ending {
-	const form = decoded.form!;
-	const relative = form.operands.some((operand) => operand.kind === "relative");
-	if (relative) return form.name === "jmp" ? "jump" : form.name === "call" ? "leaves" : "branch";
-	return form.ends === true ? "leaves" : "none";
+function endingOf({ form }: Decoded): Ending {
+	const relative = form!.operands.some((operand) => operand.kind === "relative");
+	if (relative) return form!.name === "jmp" ? "jump" : form!.name === "call" ? "call" : "branch";
+	if (form!.ends !== true) return "none";
+	return form!.name === "ret" ? "return" : "leaves";
 }
 
 function branchTarget(instruction: RegionInstruction): number {
@@ -55,93 +93,173 @@ function branchTarget(instruction: RegionInstruction): number {
 	return offset + decoded.length + (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
 }
 
-const inPage = (offset: number): boolean => offset >= 0 && offset < PAGE_SIZE;
+const pageDistance = (offset: number): number => Math.floor(offset / PAGE_SIZE);
+
+/** Decodes instructions at offsets, each once. */
+class Fetcher {
+	private readonly instructions = new Map<number, RegionInstruction | undefined>();
+	private readonly pages = new Map<number, RegionPage | undefined>();
+
+	constructor(private readonly source: CodeSource) {}
+
+	page(offset: number): RegionPage | undefined {
+		const distance = pageDistance(offset);
+		if (!this.pages.has(distance)) this.pages.set(distance, this.source.pageAt(distance));
+		return this.pages.get(distance);
+	}
+
+	/** Undefined where none can be decoded, or it goes on in the next page. */
+	at(offset: number): RegionInstruction | undefined {
+		if (this.instructions.has(offset)) return this.instructions.get(offset);
+		const instruction = this.decode(offset);
+		this.instructions.set(offset, instruction);
+		return instruction;
+	}
+
+	private decode(offset: number): RegionInstruction | undefined {
+		const page = this.page(offset);
+		if (page === undefined) return undefined;
+		const decoded = newDecoded();
+		const start = page.frame + offset - pageDistance(offset) * PAGE_SIZE;
+		const whole = decode(this.source.bytes, start, page.frame + PAGE_SIZE, this.source.longMode, decoded);
+		return whole && decoded.form !== undefined ? { decoded, offset } : undefined;
+	}
+}
+
+/** Where a block begins, before it is known where it ends. */
+interface Leader {
+	readonly start: number;
+	readonly call: Call | undefined;
+}
+
+const keyOf = (start: number, call: Call | undefined): string =>
+	call === undefined ? `${start}` : `${start}${call.key}`;
 
 /**
- * Finds the region of the instruction at `entry`.
- * @param bytes memory; `frame` is where the frame starts in it.
+ * Finds the region of the instruction at offset `entry` of its page.
  * @returns undefined where not even one instruction can be translated.
  */
-export function findRegion(bytes: Uint8Array, frame: number, entry: number, longMode: boolean): Region | undefined {
-	const instructionAt = new Map<number, RegionInstruction | undefined>();
-	const fetch = (offset: number): RegionInstruction | undefined => {
-		if (instructionAt.has(offset)) return instructionAt.get(offset);
-		const decoded = newDecoded();
-		const whole = decode(bytes, frame + offset, frame + PAGE_SIZE, longMode, decoded);
-		const instruction = whole && decoded.form !== undefined ? { decoded, offset } : undefined;
-		instructionAt.set(offset, instruction);
-		return instruction;
+export function findRegion(source: CodeSource, entry: number): Region | undefined {
+	const fetcher = new Fetcher(source);
+	const leaders = new Map<string, Leader>();
+	const queue: Leader[] = [];
+	const add = (start: number, call: Call | undefined): void => {
+		const key = keyOf(start, call);
+		if (leaders.has(key) || leaders.size >= MOST_BLOCKS) return;
+		const leader = { start, call };
+		leaders.set(key, leader);
+		queue.push(leader);
 	};
+	add(entry, undefined);
 
 	// First the leaders, breadth first, so that what is near the entry is in the region.
-	const leaders = new Set([entry]);
-	const queue = [entry];
 	let total = 0;
-	for (let index = 0; index < queue.length; index++) {
-		let offset = queue[index]!;
+	for (let index = 0; index < queue.length && total < MOST_INSTRUCTIONS; index++) {
+		const { start, call } = queue[index]!;
+		let offset = start;
 		for (let count = 0; count < LONGEST_BLOCK; count++) {
-			if (!inPage(offset) || (count > 0 && leaders.has(offset))) break;
-			const instruction = fetch(offset);
+			if (count > 0 && leaders.has(keyOf(offset, call))) break;
+			const instruction = fetcher.at(offset);
 			if (instruction === undefined) break;
 			total++;
 			const ending = endingOf(instruction.decoded);
 			const next = offset + instruction.decoded.length;
-			if (ending === "leaves") break;
-			const successors =
-				ending === "jump" ? [branchTarget(instruction)] : ending === "branch" ? [branchTarget(instruction), next] : [];
-			for (const successor of successors) {
-				if (inPage(successor) && !leaders.has(successor) && leaders.size < MOST_BLOCKS && total < MOST_INSTRUCTIONS) {
-					leaders.add(successor);
-					queue.push(successor);
+			if (ending === "jump" || ending === "branch") {
+				const target = branchTarget(instruction);
+				if (source.worthwhile(target)) add(target, call);
+			}
+			if (ending === "branch") add(next, call);
+			if (ending === "call") {
+				const inner = inlined(source, entry, instruction, call);
+				if (inner !== undefined) {
+					add(inner.target, inner);
 				}
 			}
+			if (ending === "return" && call !== undefined) add(call.returnTo, call.caller);
 			if (ending !== "none") break;
+			if (pageDistance(next) !== pageDistance(offset)) {
+				add(next, call);
+				break;
+			}
 			offset = next;
 		}
 	}
 
-	// Then the blocks between them.
-	const blocks = new Map<number, Block>();
-	let instructions = 0;
-	for (const start of leaders) {
-		const block: Block = {
-			start,
-			instructions: [],
-			end: start,
-			taken: undefined,
-			next: undefined,
-			order: -1,
-			predecessors: [],
-			dominator: undefined,
-			merges: [],
-			isMerge: false,
-			isLoop: false,
-		};
-		while (block.instructions.length < LONGEST_BLOCK && inPage(block.end)) {
-			if (block.instructions.length > 0 && leaders.has(block.end)) break;
-			const instruction = fetch(block.end);
-			if (instruction === undefined) break;
-			block.instructions.push(instruction);
-			block.end += instruction.decoded.length;
-			if (endingOf(instruction.decoded) !== "none") break;
-		}
-		instructions += block.instructions.length;
-		blocks.set(start, block);
+	const blocks = new Map<string, Block>();
+	for (const [key, leader] of leaders) {
+		const block = blockAt(fetcher, leaders, leader);
+		if (block !== undefined) blocks.set(key, block);
 	}
-	const first = blocks.get(entry)!;
-	if (first.instructions.length === 0) return undefined;
+	const first = blocks.get(keyOf(entry, undefined));
+	if (first === undefined) return undefined;
 	for (const block of blocks.values()) {
-		const last = block.instructions[block.instructions.length - 1];
-		if (last === undefined) continue;
-		const ending = endingOf(last.decoded);
-		if (ending === "jump" || ending === "branch") block.taken = nonEmpty(blocks.get(branchTarget(last)));
-		if (ending === "branch" || ending === "none") block.next = nonEmpty(blocks.get(block.end));
+		const last = block.instructions[block.instructions.length - 1]!;
+		const { call, ending } = block;
+		if (ending === "jump" || ending === "branch") block.taken = blocks.get(keyOf(branchTarget(last), call));
+		if (ending === "branch" || ending === "none") block.next = blocks.get(keyOf(block.end, call));
+		if (ending === "call") {
+			const inner = inlined(source, entry, last, call);
+			block.taken = inner && blocks.get(keyOf(inner.target, inner));
+		}
+		if (ending === "return" && call !== undefined) block.taken = blocks.get(keyOf(call.returnTo, call.caller));
 	}
-	return { blocks: arrange(first), entry: first, instructions };
+	const order = arrange(first);
+	measure(order);
+	return {
+		blocks: order,
+		entry: first,
+		instructions: order.reduce((sum, { instructions }) => sum + instructions.length, 0),
+	};
 }
 
-function nonEmpty(block: Block | undefined): Block | undefined {
-	return block !== undefined && block.instructions.length > 0 ? block : undefined;
+/** The call that an instruction makes, where it is to be inlined: not recursive, not too deep, and often made. */
+function inlined(
+	source: CodeSource,
+	entry: number,
+	instruction: RegionInstruction,
+	caller: Call | undefined,
+): Call | undefined {
+	const target = branchTarget(instruction);
+	const depth = caller === undefined ? 1 : caller.depth + 1;
+	if (depth > DEEPEST_CALL || target === entry || !source.worthwhile(target)) return undefined;
+	for (let call = caller; call !== undefined; call = call.caller) if (call.target === target) return undefined;
+	const returnTo = instruction.offset + instruction.decoded.length;
+	return { caller, target, returnTo, depth, key: `${caller?.key ?? ""}/${returnTo}` };
+}
+
+function blockAt(fetcher: Fetcher, leaders: ReadonlyMap<string, Leader>, { start, call }: Leader): Block | undefined {
+	const instructions: RegionInstruction[] = [];
+	let end = start;
+	let ending: Ending = "none";
+	while (instructions.length < LONGEST_BLOCK && ending === "none") {
+		if (instructions.length > 0) {
+			if (leaders.has(keyOf(end, call)) || pageDistance(end) !== pageDistance(start)) break;
+		}
+		const instruction = fetcher.at(end);
+		if (instruction === undefined) break;
+		instructions.push(instruction);
+		end += instruction.decoded.length;
+		ending = endingOf(instruction.decoded);
+	}
+	const page = fetcher.page(start);
+	if (page === undefined || instructions.length === 0) return undefined;
+	return {
+		start,
+		page,
+		call,
+		instructions,
+		end,
+		ending,
+		taken: undefined,
+		next: undefined,
+		order: -1,
+		predecessors: [],
+		dominator: undefined,
+		merges: [],
+		isMerge: false,
+		isLoop: false,
+		longest: 0,
+	};
 }
 
 /**
@@ -235,4 +353,25 @@ function dominates(above: Block, below: Block): boolean {
 	let block = below;
 	while (block.order > above.order) block = block.dominator!;
 	return block === above;
+}
+
+/** Fuel is looked at on entry and where a loop starts again: how far it is from each of those at the most. */
+function measure(order: readonly Block[]): void {
+	for (const block of order.toReversed()) {
+		let rest = 0;
+		for (const successor of [block.taken, block.next]) {
+			if (successor !== undefined && successor.order > block.order && !successor.isLoop) {
+				rest = Math.max(rest, successor.longest);
+			}
+		}
+		block.longest = block.instructions.length + rest;
+	}
+}
+
+/** Whether on every way to `block` the page has been entered before its end. */
+export function passesThrough(block: Block, page: RegionPage): boolean {
+	for (let above = block; ; above = above.dominator!) {
+		if (above.page === page) return true;
+		if (above.order === 0) return false;
+	}
 }

@@ -1,12 +1,14 @@
 /**
  * Decides what is translated: blocks that branches have led to often enough are queued by the interpreter, made into regions between two stretches of
- * guest code, several in a module, and entered in the table; their first record then says so.
+ * guest code, several in a module, and entered in the table; their first record then says so. A region that another one has just taken in need not
+ * be made: if control still comes to it from elsewhere, it will be hot once more.
  */
-import type { CodeCache, CodePage } from "../code-cache.ts";
+import type { CodeCache, CodePage, CodePlace } from "../code-cache.ts";
 import * as record from "../interpreter/record.ts";
+import { PAGE_SIZE } from "../layout.ts";
 import type { Memory } from "../memory.ts";
 import { emitRegions, type RegionSource } from "./emit.ts";
-import { findRegion } from "./region.ts";
+import { type CodeSource, findRegion, type Region, type RegionPage } from "./region.ts";
 
 export interface TranslatorStatistics {
 	/** Regions made, modules they came in, bytes of WebAssembly, blocks and instructions in them, milliseconds spent. */
@@ -28,10 +30,27 @@ interface RegionModule {
 	live: number;
 }
 
-interface Candidate {
+/** A region that can be entered. */
+interface LiveRegion {
+	readonly module: RegionModule;
+	/** The record that names it, in the page that it begins in. */
+	readonly head: number;
+	readonly pages: readonly CodePage[];
+}
+
+interface Candidate extends CodePlace {
+	/** Asked for: everything that can be reached is in it, executed or not. */
+	readonly asked: boolean;
+}
+
+/** A region, and what it takes to install it. */
+interface Source extends RegionSource {
+	readonly candidate: Candidate;
+	readonly pages: readonly CodePage[];
+}
+
+interface KnownPage extends RegionPage {
 	readonly page: CodePage;
-	readonly offset: number;
-	readonly longMode: boolean;
 }
 
 /** Regions in one module, and in one turn between two stretches of guest code. */
@@ -40,6 +59,8 @@ const BATCH = 24;
 const PATIENCE = 4_000_000;
 /** What a guest makes hot faster than it can be translated must not pile up. */
 const LONGEST_QUEUE = 1024;
+/** A block that runs less often than one in so many of its region's runs stays out. */
+const WORTHWHILE = 16;
 const MOST_REGIONS = 0x7ff0;
 /** WebAssembly that may be alive. V8's machine code is several times as long. */
 const CODE_BUDGET = 48 * 2 ** 20;
@@ -56,8 +77,10 @@ export class Translator {
 		slots: 0,
 		liveBytes: 0,
 	};
-	/** The modules of regions by their numbers. */
-	private readonly modules: (RegionModule | undefined)[] = [];
+	/** By their numbers. */
+	private readonly regions: (LiveRegion | undefined)[] = [];
+	/** Offsets of the blocks, by page, that are within a region and were not hot since. */
+	private covered = new WeakMap<CodePage, Set<number>>();
 	private readonly queue: Candidate[] = [];
 	private readonly free: number[] = [];
 	private next = 0;
@@ -71,6 +94,7 @@ export class Translator {
 		private readonly table: WebAssembly.Table,
 		private readonly imports: WebAssembly.Imports,
 		private readonly memoryPages: number,
+		private readonly hotCount: number,
 		private readonly codeBudget = CODE_BUDGET,
 	) {
 		code.onInvalidate = (page) => this.release(page);
@@ -80,16 +104,17 @@ export class Translator {
 		};
 	}
 
-	/** The interpreter says that branches lead often to the instruction at RIP. */
-	becameHot(): void {
+	/** The interpreter says that branches lead often to the instruction at RIP, or somebody wants a region there (`asked`). */
+	becameHot(asked = false): void {
 		const place = this.code.placeOfRip();
 		if (place === undefined) return;
-		if (this.queue.length < LONGEST_QUEUE) {
-			this.queue.push(place);
-			return;
-		}
-		// Let it become hot once more.
-		const at = this.code.recordAt(place.page, place.offset);
+		if (this.queue.length < LONGEST_QUEUE) this.queue.push({ ...place, asked });
+		else this.cool(place);
+	}
+
+	/** Lets a block become hot once more. */
+	private cool({ page, offset }: CodePlace): void {
+		const at = this.code.recordAt(page, offset);
 		if (at !== 0) this.memory.setU16(at + record.COUNT, 0);
 	}
 
@@ -110,25 +135,22 @@ export class Translator {
 	}
 
 	private translate(candidates: readonly Candidate[]): void {
-		const { memory, statistics } = this;
+		const { statistics } = this;
 		const started = performance.now();
-		const sources: (RegionSource & { readonly candidate: Candidate })[] = [];
+		const sources: Source[] = [];
 		for (const candidate of candidates) {
-			const { page, offset, longMode } = candidate;
-			const at = this.code.recordAt(page, offset);
-			if (at === 0 || memory.u16(at) < record.KIND_FIRST || memory.u16(at) >= record.KIND_REGION) continue;
-			const region = findRegion(memory.bytes, memory.frame(page.mfn), offset, longMode);
-			if (region === undefined) continue;
-			sources.push({ region, longMode, candidate, recordOf: (where) => this.code.recordAt(page, where) });
-			statistics.blocks += region.blocks.length;
-			statistics.instructions += region.instructions;
+			const source = this.sourceOf(candidate);
+			if (source === undefined) continue;
+			sources.push(source);
+			statistics.blocks += source.region.blocks.length;
+			statistics.instructions += source.region.instructions;
 		}
 		if (sources.length > 0) {
 			const bytes = emitRegions(sources, this.memoryPages);
 			const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
 			const module: RegionModule = { bytes: bytes.length, live: 0 };
-			for (const [index, { candidate }] of sources.entries()) {
-				this.install(candidate, instance.exports[String(index)], module);
+			for (const [index, source] of sources.entries()) {
+				this.install(source, instance.exports[String(index)], module);
 			}
 			statistics.modules++;
 			statistics.codeBytes += bytes.length;
@@ -140,11 +162,76 @@ export class Translator {
 		statistics.milliseconds += performance.now() - started;
 	}
 
-	private install(candidate: Candidate, region: unknown, module: RegionModule): void {
+	/** The region that begins at a candidate; undefined where there is none to be made. */
+	private sourceOf(candidate: Candidate): Source | undefined {
+		const { code, memory } = this;
+		const { page, offset, longMode, asked } = candidate;
+		const at = code.recordAt(page, offset);
+		if (at === 0 || memory.u16(at) < record.KIND_FIRST || memory.u16(at) >= record.KIND_REGION) return undefined;
+		if (!asked && this.covered.get(page)?.delete(offset)) {
+			this.cool(candidate);
+			return undefined;
+		}
+		const pages = this.pagesAround(candidate);
+		const source: CodeSource = {
+			bytes: memory.bytes,
+			longMode,
+			pageAt: pages,
+			worthwhile: (where) => {
+				const known = pages(Math.floor(where / PAGE_SIZE));
+				if (known === undefined || asked) return known !== undefined;
+				const found = code.recordAt(known.page, where & (PAGE_SIZE - 1));
+				return found !== 0 && memory.u16(found + record.COUNT) * WORTHWHILE >= this.hotCount;
+			},
+		};
+		const region = findRegion(source, offset);
+		if (region === undefined) return undefined;
+		this.cover(region);
+		return {
+			region,
+			longMode,
+			candidate,
+			pages: [...new Set(region.blocks.map((block) => (block.page as KnownPage).page))],
+			recordOf: (where) => {
+				const known = pages(Math.floor(where / PAGE_SIZE));
+				return known === undefined ? 0 : code.recordAt(known.page, where & (PAGE_SIZE - 1));
+			},
+		};
+	}
+
+	/** Pages by their distance from a candidate's, as they are mapped around it now. */
+	private pagesAround({ page, address, space, longMode }: Candidate): (distance: number) => KnownPage | undefined {
+		const { code, memory } = this;
+		const known = new Map<number, KnownPage | undefined>();
+		const knownPage = (found: CodePage | undefined): KnownPage | undefined =>
+			found && { frame: memory.frame(found.mfn), index: found.index, page: found };
+		known.set(0, knownPage(page));
+		// Another process may be running by now.
+		const valid = code.pageMappedAt(address, space, longMode) === page;
+		return (distance) => {
+			if (!known.has(distance)) {
+				const other = valid ? code.pageMappedAt(address + distance * PAGE_SIZE, space, longMode) : undefined;
+				known.set(distance, knownPage(other));
+			}
+			return known.get(distance);
+		};
+	}
+
+	private cover({ blocks, entry }: Region): void {
+		for (const block of blocks) {
+			if (block === entry) continue;
+			const { page } = block.page as KnownPage;
+			const offsets = this.covered.get(page);
+			if (offsets === undefined) this.covered.set(page, new Set([block.start & (PAGE_SIZE - 1)]));
+			else offsets.add(block.start & (PAGE_SIZE - 1));
+		}
+	}
+
+	private install({ candidate, pages }: Source, region: unknown, module: RegionModule): void {
 		const { memory, statistics } = this;
 		const { page, offset } = candidate;
-		const at = this.code.recordAt(page, offset);
-		const kind = at === 0 ? 0 : memory.u16(at);
+		const head = this.code.recordAt(page, offset);
+		const kind = head === 0 ? 0 : memory.u16(head);
 		if (kind < record.KIND_FIRST || kind >= record.KIND_REGION) return;
 		const number = this.free.pop() ?? (this.next < MOST_REGIONS ? this.next++ : undefined);
 		if (number === undefined) {
@@ -154,10 +241,10 @@ export class Translator {
 		const place = record.KIND_REGION + number;
 		if (this.table.length <= place) this.table.grow(place + 1024 - this.table.length);
 		this.table.set(place, region);
-		memory.setU16(at + record.ORIGINAL, kind);
-		memory.setU16(at, place);
-		page.regions.push(number);
-		this.modules[number] = module;
+		memory.setU16(head + record.ORIGINAL, kind);
+		memory.setU16(head, place);
+		for (const of of pages) of.regions.push(number);
+		this.regions[number] = { module, head, pages };
 		if (module.live++ === 0) statistics.liveBytes += module.bytes;
 		statistics.regions++;
 		statistics.live++;
@@ -165,14 +252,20 @@ export class Translator {
 		if (statistics.liveBytes > this.codeBudget) this.full = true;
 	}
 
+	/** A page's code changes: no region that has any of it can be entered any more. */
 	private release(page: CodePage): void {
+		const { memory, statistics } = this;
+		this.covered.delete(page);
 		for (const number of page.regions) {
+			const { module, head, pages } = this.regions[number]!;
+			this.regions[number] = undefined;
 			this.table.set(record.KIND_REGION + number, null);
 			this.free.push(number);
-			this.statistics.live--;
-			const module = this.modules[number]!;
-			this.modules[number] = undefined;
-			if (--module.live === 0) this.statistics.liveBytes -= module.bytes;
+			memory.setU16(head, memory.u16(head + record.ORIGINAL));
+			memory.setU16(head + record.COUNT, 0);
+			for (const other of pages) if (other !== page) other.regions.splice(other.regions.indexOf(number), 1);
+			statistics.live--;
+			if (--module.live === 0) statistics.liveBytes -= module.bytes;
 		}
 		page.regions = [];
 	}
