@@ -36,6 +36,9 @@ export interface ProcessorStatistics {
 	instructions: number;
 	/** Of them, those that regions executed. */
 	translated: number;
+	/** Entries into regions, and of them those that ended before an instruction that the interpreter had to execute (a TLB miss, mostly). */
+	regionEntries: number;
+	regionRedos: number;
 	tlbMisses: number;
 	/** Look-ups of computed branches' targets that failed; undefined where they are not counted. */
 	jumpCacheMisses?: number;
@@ -175,6 +178,8 @@ export class Engine implements Processor {
 		return {
 			instructions: this.instructions,
 			translated: this.memory.u64(layout.REGION_INSTRUCTIONS),
+			regionEntries: this.memory.u64(layout.REGION_ENTRIES),
+			regionRedos: this.memory.u64(layout.REGION_REDOS),
 			tlbMisses: this.memory.u64(layout.TLB_MISSES),
 			variants: this.variants.compiled,
 			variantModules: this.variants.modules,

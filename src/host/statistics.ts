@@ -28,6 +28,9 @@ export interface ExecutionStatistics {
 		/** Regions that can be entered, and bytes of the modules that they are in. */
 		readonly liveRegions: number;
 		readonly liveBytes: number;
+		/** Entries into regions, and of them those that ended before an instruction that the interpreter had to execute. */
+		readonly entries: number;
+		readonly redone: number;
 	} | null;
 }
 
@@ -53,6 +56,8 @@ export function executionStatistics(processor: ProcessorStatistics): ExecutionSt
 						milliseconds: translator.milliseconds,
 						liveRegions: translator.live,
 						liveBytes: translator.liveBytes,
+						entries: processor.regionEntries,
+						redone: processor.regionRedos,
 					},
 	};
 }

@@ -249,7 +249,8 @@ export function emitMain(
 	});
 	const count = (f: FunctionBuilder, ip: I32): void => {
 		const counted = f.let(i32.add(i32.load16_u(ip, record.COUNT), i32.const(1)));
-		f.store16(ip, counted, record.COUNT);
+		// It stays at its highest value.
+		f.store16(ip, i32.sub(counted, i32.shr_u(counted, i32.const(16))), record.COUNT);
 		f.if(i32.eq(counted, i32.const(hotCount)), () => f.call(becameHot, ip));
 	};
 
@@ -308,7 +309,10 @@ export function emitMain(
 		const fuel = f.parameter(0, "i32");
 		const left = f.local("i32");
 		const outcome = f.local("i32");
+		const entries = f.local("i32");
 		const tlb = f.let(i32.load(i32.const(layout.CURRENT_TLB)));
+		const add = (counter: number, value: I32): void =>
+			f.store64(zero, i64.add(i64.load(zero, counter), i64.extend_i32_u(value)), counter);
 		f.set(left, fuel);
 		f.block((done) =>
 			f.loop((next) => {
@@ -324,16 +328,15 @@ export function emitMain(
 				f.store64(i32.const(layout.STATE), page, layout.SLOT_PAGE * 8);
 				f.set(outcome, f.callIndirect("i32", variantType, kind, left));
 				f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
+				f.set(entries, i32.add(entries, i32.const(1)));
 				f.brIf(next, i32.eqz(outcome));
 			}),
 		);
 		f.if(i32.load(i32.const(layout.FLAG_KIND)), () => f.call(settleFlags));
 		f.store32(i32.const(layout.FUEL_LEFT), left);
-		f.store64(
-			zero,
-			i64.add(i64.load(zero, layout.REGION_INSTRUCTIONS), i64.extend_i32_u(i32.sub(fuel, left))),
-			layout.REGION_INSTRUCTIONS,
-		);
+		add(layout.REGION_INSTRUCTIONS, i32.sub(fuel, left));
+		add(layout.REGION_ENTRIES, entries);
+		f.if(i32.eq(outcome, i32.const(RegionOutcome.redo)), () => add(layout.REGION_REDOS, i32.const(1)));
 		f.return(outcome);
 	});
 

@@ -112,10 +112,10 @@ export class Translator {
 		else this.cool(place);
 	}
 
-	/** Lets a block become hot once more. */
+	/** Lets a block become hot once more. Half of the count stays, by which other regions know that it is worthwhile. */
 	private cool({ page, offset }: CodePlace): void {
 		const at = this.code.recordAt(page, offset);
-		if (at !== 0) this.memory.setU16(at + record.COUNT, 0);
+		if (at !== 0) this.memory.setU16(at + record.COUNT, this.hotCount >> 1);
 	}
 
 	/**
@@ -179,7 +179,7 @@ export class Translator {
 			pageAt: pages,
 			worthwhile: (where) => {
 				const known = pages(Math.floor(where / PAGE_SIZE));
-				if (known === undefined || asked) return known !== undefined;
+				if (known === undefined || asked || where === offset) return known !== undefined;
 				const found = code.recordAt(known.page, where & (PAGE_SIZE - 1));
 				return found !== 0 && memory.u16(found + record.COUNT) * WORTHWHILE >= this.hotCount;
 			},
