@@ -22,6 +22,26 @@ const Outcome = { next: 0, jump: 1, fault: 2, exit: 3 } as const;
 /** What a region's function returns (translator/emit.ts). From `variant` on: the outcome of a variant that it called, added. */
 export const RegionOutcome = { jump: 0, redo: 1, variant: 8 } as const;
 
+/** Parameters of the functions by which a region is left before an instruction: page, offset from it, fuel, instructions done; and flags. */
+export const REDO_PARAMETERS = ["i64", "i32", "i32", "i32"] as const;
+export const REDO_FLAGS = ["i32", "i64", "i64"] as const;
+
+/** Emits (page, offset, fuel, done, ...flags): RIP, fuel and, where it has that parameters, the flags of a region that ends early. */
+function emitRedo(module: ModuleBuilder, name: string, withFlags: boolean): FunctionReference {
+	return module.function(name, withFlags ? [...REDO_PARAMETERS, ...REDO_FLAGS] : [...REDO_PARAMETERS], "i32", (f) => {
+		const rip = f.let(i64.add(f.parameter(0, "i64"), i64.extend_i32_s(f.parameter(1, "i32"))));
+		const wide = i32.load8_u(i32.const(layout.STATE), layout.LONG_MODE);
+		f.store64(i32.const(layout.STATE), select(wide, rip, i64.extend_i32_u(i32.wrap(rip))), layout.RIP);
+		f.store32(i32.const(layout.FUEL_LEFT), i32.sub(f.parameter(2, "i32"), f.parameter(3, "i32")));
+		if (withFlags) {
+			f.store32(i32.const(layout.FLAG_KIND), f.parameter(4, "i32"));
+			f.store64(i32.const(layout.STATE), f.parameter(5, "i64"), layout.FLAG_RESULT);
+			f.store64(i32.const(layout.STATE), f.parameter(6, "i64"), layout.FLAG_CARRY);
+		}
+		f.return(i32.const(RegionOutcome.redo));
+	});
+}
+
 /** The fast loop leaves this many instructions to the exact single-step loop; no block is longer. */
 export const MARGIN = 96;
 
@@ -527,7 +547,9 @@ export function emitMain(
 		),
 	);
 
-	module.export("materialiseFlags", materialise);
+	module.export("materialise", materialise);
+	module.export("redo", emitRedo(module, "redo", false));
+	module.export("redoWithFlags", emitRedo(module, "redoWithFlags", true));
 	module.export("callVariant", callVariantOf);
 	module.export("enter", enter);
 	module.export("run", run);

@@ -1,6 +1,9 @@
 /**
  * The translator's {@link Context}: registers live in locals of the region's function, operands are known while it is emitted. Whatever is rare - a TLB
  * miss, a fault, an exact slow path - leaves the region before the instruction, which the interpreter then executes.
+ *
+ * Registers that were written are stored before every place where the region may be left, so that such an exit has no registers to save: it is a
+ * call and a return, and V8 need not bring the registers of dozens of exits to the same places.
  */
 import type { Decoded } from "../decode/decoder.ts";
 import { loadBits, storeBits } from "../interpreter/context.ts";
@@ -11,7 +14,7 @@ import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand } from "../semantics/table.ts";
 import { type I32, type I64, i32, i64, i64x2, select, type V128, v128 } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference, Label, Local } from "../wasm/function.ts";
+import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
 import * as lazy from "./lazy-flags.ts";
 
 /** Thrown by a context while it emits an instruction that a region cannot hold: the caller emits a call of its variant instead. */
@@ -21,25 +24,27 @@ const STATE = i32.const(layout.STATE);
 const GPR_COUNT = 16;
 const XMM_COUNT = 16;
 
-/** Which registers a region reads or writes, and which it writes. */
+/** Which registers a region has in locals. */
 export interface RegisterUse {
 	readonly gpr: Set<number>;
-	readonly gprWritten: Set<number>;
 	readonly xmm: Set<number>;
-	readonly xmmWritten: Set<number>;
 	flags: boolean;
-	flagsWritten: boolean;
 }
 
 export function noRegisters(): RegisterUse {
-	return {
-		gpr: new Set(),
-		gprWritten: new Set(),
-		xmm: new Set(),
-		xmmWritten: new Set(),
-		flags: false,
-		flagsWritten: false,
-	};
+	return { gpr: new Set(), xmm: new Set(), flags: false };
+}
+
+/** Functions of the main module that regions call. */
+export interface RegionFunctions {
+	/** See lazy-flags.ts. */
+	readonly materialise: FunctionReference;
+	/** (record) -> outcome of its variant. */
+	readonly callVariant: FunctionReference;
+	/** (page, offset from it, fuel, instructions done) -> RegionOutcome.redo: the interpreter shall go on with the instruction there. */
+	readonly redo: FunctionReference;
+	/** {@link redo}, and the kind and the two words of the flags. */
+	readonly redoWithFlags: FunctionReference;
 }
 
 /** Where control goes behind a block: what the last instruction said. */
@@ -57,11 +62,6 @@ export class RegionLocals {
 	readonly tlb: Local<"i32">;
 	/** Virtual address of the entry's page. */
 	readonly page: Local<"i64">;
-	/** Where a side exit happens: offset of the instruction from the entry's page, and instructions of the block before it. */
-	readonly at: Local<"i32">;
-	readonly done: Local<"i32">;
-	/** Address that the region leaves for. */
-	readonly target: Local<"i64">;
 	readonly kind: Local<"i32">;
 	readonly first: Local<"i64">;
 	readonly second: Local<"i64">;
@@ -78,9 +78,6 @@ export class RegionLocals {
 		for (let index = 0; index < XMM_COUNT; index++) this.xmm.push(f.local("v128"));
 		this.tlb = f.local("i32");
 		this.page = f.local("i64");
-		this.at = f.local("i32");
-		this.done = f.local("i32");
-		this.target = f.local("i64");
 		this.kind = f.local("i32");
 		this.first = f.local("i64");
 		this.second = f.local("i64");
@@ -90,9 +87,87 @@ export class RegionLocals {
 	}
 }
 
-/** What is known at a point of the code about the flag locals: the setter's kind, or undefined. */
+/** What is known at a point of the code about the flag locals. */
 export interface Knowledge {
+	/** The setter's kind, or undefined. */
 	kind: number | undefined;
+	/** The context block still has the same flags. */
+	clean: boolean;
+}
+
+/** What the instructions of a region share while it is emitted. */
+export class RegionCode {
+	readonly locals: RegionLocals;
+	readonly use = noRegisters();
+	/** Registers that the context block does not have yet. Empty at every end of a block. */
+	private readonly staleGpr = new Set<number>();
+	private readonly staleXmm = new Set<number>();
+
+	constructor(
+		readonly f: FunctionBuilder,
+		readonly functions: RegionFunctions,
+	) {
+		this.locals = new RegionLocals(f);
+	}
+
+	gprWritten(register: number): void {
+		this.use.gpr.add(register);
+		this.staleGpr.add(register);
+	}
+
+	xmmWritten(register: number): void {
+		this.use.xmm.add(register);
+		this.staleXmm.add(register);
+	}
+
+	/** Stores the registers that were written. @param always whether control always comes here, or only on a condition. */
+	flush(always: boolean): void {
+		const { f, locals } = this;
+		for (const register of this.staleGpr) f.store64(STATE, locals.gpr[register]!, register * 8);
+		for (const register of this.staleXmm) f.storeV128(STATE, locals.xmm[register]!, layout.XMM + register * 16);
+		if (!always) return;
+		this.staleGpr.clear();
+		this.staleXmm.clear();
+	}
+
+	/** Leaves the flags in the context block as the next region takes them. */
+	saveFlags({ kind, clean }: Knowledge): void {
+		if (clean) return;
+		const { f, locals } = this;
+		this.use.flags = true;
+		const store = (): void => {
+			f.store64(STATE, locals.first, layout.FLAG_RESULT);
+			f.store64(STATE, locals.second, layout.FLAG_CARRY);
+			f.store32(i32.const(0), kind === undefined ? locals.kind : i32.const(kind), layout.FLAG_KIND);
+		};
+		if (kind === undefined) f.if(lazy.isStepExpression(locals.kind), () => this.materialise(), store);
+		else if (lazy.isStep(kind)) this.materialise();
+		else store();
+	}
+
+	/** Leaves the flags in the context block as words. */
+	materialise(): void {
+		const { kind, first, second, oldKind, oldFirst, oldSecond } = this.locals;
+		this.f.call(this.functions.materialise, kind, first, second, oldKind, oldFirst, oldSecond);
+	}
+
+	/** Leaves the region before the instruction at `offset`, `done` instructions behind the last booking of fuel. Registers must be flushed. */
+	redo(offset: number, done: number, knowledge: Knowledge): void {
+		const { f, locals } = this;
+		const { kind, clean } = knowledge;
+		const place = [locals.page, i32.const(offset), locals.left, i32.const(done)] as const;
+		if (!clean && kind !== undefined && !lazy.isStep(kind)) {
+			this.use.flags = true;
+			const flags = [i32.const(kind), locals.first, locals.second] as const;
+			f.return(f.callFor("i32", this.functions.redoWithFlags, ...place, ...flags));
+			return;
+		}
+		if (!clean) {
+			this.use.flags = true;
+			this.materialise();
+		}
+		f.return(f.callFor("i32", this.functions.redo, ...place));
+	}
 }
 
 export class TranslatorContext extends ContextBlock implements Context {
@@ -106,23 +181,37 @@ export class TranslatorContext extends ContextBlock implements Context {
 	/** It has stored to memory: what follows must not leave the region in a way that makes the interpreter read that again. */
 	private stored = false;
 
+	readonly f: FunctionBuilder;
+	private readonly locals: RegionLocals;
+	private readonly use: RegisterUse;
+
 	constructor(
-		readonly f: FunctionBuilder,
-		private readonly locals: RegionLocals,
-		readonly use: RegisterUse,
+		private readonly code: RegionCode,
 		private readonly knowledge: Knowledge,
 		private readonly decoded: Decoded,
 		/** Of the instruction, from the start of the entry's page. */
 		private readonly offset: number,
+		/** Instructions of its block before it. */
+		private readonly done: number,
 		readonly longMode: boolean,
-		private readonly redo: Label,
-		private readonly materialise: FunctionReference,
 	) {
 		super();
+		this.f = code.f;
+		this.locals = code.locals;
+		this.use = code.use;
 		this.operandSize = decoded.operandSize;
 		this.addressSize = decoded.addressSize;
 		this.rep = decoded.form!.rep === undefined ? "none" : decoded.rep;
-		this.depth = f.nesting;
+		this.depth = this.f.nesting;
+	}
+
+	/** Leaves the region before this instruction, where `condition` is not 0 or is not given. */
+	private redo(condition?: I32): void {
+		const { code, f } = this;
+		code.flush(f.nesting === this.depth);
+		const leave = (): void => code.redo(this.offset, this.done, this.knowledge);
+		if (condition === undefined) leave();
+		else f.if(condition, leave);
 	}
 
 	// ---- registers ----
@@ -133,9 +222,8 @@ export class TranslatorContext extends ContextBlock implements Context {
 	}
 
 	private writeGpr(register: number, value: I64): void {
-		this.use.gpr.add(register);
-		this.use.gprWritten.add(register);
 		this.f.set(this.locals.gpr[register]!, value);
+		this.code.gprWritten(register);
 	}
 
 	gpr(register: number, bits = 64): I64 {
@@ -158,9 +246,8 @@ export class TranslatorContext extends ContextBlock implements Context {
 	}
 
 	setXmm(register: number, value: V128): void {
-		this.use.xmm.add(register);
-		this.use.xmmWritten.add(register);
 		this.f.set(this.locals.xmm[register]!, value);
+		this.code.xmmWritten(register);
 	}
 
 	/** Number of a register operand; byte registers 4-7 without REX are the second bytes of 0-3. */
@@ -258,7 +345,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 	}
 
 	private requireAlignment(address: I64): void {
-		this.f.brIf(this.redo, i32.and(i32.wrap(address), i32.const(15)));
+		this.redo(i32.and(i32.wrap(address), i32.const(15)));
 	}
 
 	writeVector(operand: Operand, value: V128, aligned = false): void {
@@ -311,7 +398,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		// The interpreter begins an instruction anew, which must find memory as it was: ENTER reads frames that it may have overwritten.
 		if (tag === layout.TLB_READ && this.stored) throw new NotTranslatable("load behind a store");
 		const entry = f.let(tlbEntry(this.locals.tlb, address));
-		f.brIf(this.redo, i32.eqz(tlbHit(entry, tag, address, bytes)));
+		this.redo(i32.eqz(tlbHit(entry, tag, address, bytes)));
 		return f.let(tlbLinear(entry, address));
 	}
 
@@ -359,7 +446,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	private touchFlags(): void {
 		this.use.flags = true;
-		this.use.flagsWritten = true;
+		this.knowledge.clean = false;
 	}
 
 	deferFlags(operation: lazy.FlagOperation, bits: number, left: I64, right: I64): boolean {
@@ -404,7 +491,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		if (this.knowledge.kind === lazy.WORDS) return;
 		const turn = (): void => {
 			f.call(
-				this.materialise,
+				this.code.functions.materialise,
 				locals.kind,
 				locals.first,
 				locals.second,
@@ -416,7 +503,6 @@ export class TranslatorContext extends ContextBlock implements Context {
 			f.set(locals.second, i64.load(STATE, layout.FLAG_CARRY));
 			f.set(locals.kind, i32.const(lazy.WORDS));
 		};
-		this.use.flagsWritten = true;
 		f.if(locals.kind, turn);
 		this.know(lazy.WORDS);
 	}
@@ -477,24 +563,24 @@ export class TranslatorContext extends ContextBlock implements Context {
 	}
 
 	raise(): void {
-		this.f.br(this.redo);
+		this.redo();
 	}
 	raiseVector(): void {
-		this.f.br(this.redo);
+		this.redo();
 	}
 	faulted(): void {
-		this.f.br(this.redo);
+		this.redo();
 	}
 
 	/** A service in a conditional part is a slow path: the interpreter takes it. */
 	service(): I32 {
 		if (this.f.nesting === this.depth) throw new NotTranslatable("service");
-		this.f.br(this.redo);
+		this.redo();
 		return i32.const(0);
 	}
 	exit(): void {
 		if (this.f.nesting === this.depth) throw new NotTranslatable("exit");
-		this.f.br(this.redo);
+		this.redo();
 	}
 	again(): void {
 		throw new NotTranslatable("repeated instruction");

@@ -60,6 +60,7 @@ export function emitMaterialise(module: ModuleBuilder): FlagFunctions {
 			f.call(words, f.parameter(3, "i32"), f.parameter(4, "i64"), f.parameter(5, "i64"), zero),
 		);
 		f.call(words, kind, f.parameter(1, "i64"), f.parameter(2, "i64"), i64.load(i32.const(STATE), FLAG_CARRY));
+		f.store32(i32.const(FLAG_KIND), i32.const(WORDS));
 	});
 	const settleFlags = module.function("settleFlags", [], undefined, (f) => {
 		const [first, second] = [FLAG_RESULT, FLAG_CARRY].map((offset) => i64.load(i32.const(STATE), offset));

@@ -75,11 +75,11 @@ export interface Region {
 	readonly instructions: number;
 }
 
-const MOST_BLOCKS = 64;
-const MOST_INSTRUCTIONS = 360;
+const MOST_BLOCKS = 32;
+const MOST_INSTRUCTIONS = 160;
 /** Longest block: less than the margin that the interpreter leaves (module.ts). */
 const LONGEST_BLOCK = 60;
-const DEEPEST_CALL = 5;
+const DEEPEST_CALL = 3;
 
 function endingOf({ form }: Decoded): Ending {
 	const relative = form!.operands.some((operand) => operand.kind === "relative");

@@ -60,7 +60,7 @@ const PATIENCE = 4_000_000;
 /** What a guest makes hot faster than it can be translated must not pile up. */
 const LONGEST_QUEUE = 1024;
 /** A block that runs less often than one in so many of its region's runs stays out. */
-const WORTHWHILE = 16;
+const WORTHWHILE = 4;
 const MOST_REGIONS = 0x7ff0;
 /** WebAssembly that may be alive. V8's machine code is several times as long. */
 const CODE_BUDGET = 48 * 2 ** 20;

@@ -17,14 +17,6 @@ export interface FunctionReference {
 	readonly result: ValueType | undefined;
 }
 
-/** See {@link FunctionBuilder.checkpoint}. */
-export interface Checkpoint {
-	readonly length: number;
-	readonly depth: number;
-	readonly free: ReadonlyMap<ValueType, Local[]>;
-	readonly locals: number;
-}
-
 export interface Local<T extends ValueType = ValueType> extends Expression<T> {
 	readonly local: number;
 }
@@ -46,6 +38,8 @@ export class FunctionBuilder {
 	}
 	/** Locals given back by {@link scratch}, by type. */
 	private readonly free = new Map<ValueType, Local[]>();
+	/** What the innermost {@link scratch} has allocated. */
+	private scope: Local[] | undefined;
 
 	constructor(
 		readonly parameters: readonly ValueType[],
@@ -60,14 +54,17 @@ export class FunctionBuilder {
 	}
 
 	local<T extends ValueType>(type: T): Local<T> {
-		const reused = this.free.get(type)?.pop();
-		if (reused !== undefined) return reused as Local<T>;
-		this.localTypes.push(type);
-		return this.localAt(this.localTypes.length - 1, type);
+		let local = this.free.get(type)?.pop() as Local<T> | undefined;
+		if (local === undefined) {
+			this.localTypes.push(type);
+			local = this.localAt(this.localTypes.length - 1, type);
+		}
+		this.scope?.push(local);
+		return local;
 	}
 
 	/** Makes a local available to later {@link local} calls; its value is dead from here on. */
-	release(local: Local): void {
+	private release(local: Local): void {
 		const list = this.free.get(local.type);
 		if (list === undefined) this.free.set(local.type, [local]);
 		else list.push(local);
@@ -75,33 +72,12 @@ export class FunctionBuilder {
 
 	/** Runs `body`; every local allocated inside it is given back afterwards. Keeps large switch functions small. */
 	scratch(body: () => void): void {
-		const before = this.localTypes.length;
-		const freeBefore = new Map([...this.free].map(([type, list]): [ValueType, Local[]] => [type, [...list]]));
+		const outer = this.scope;
+		const scope: Local[] = [];
+		this.scope = scope;
 		body();
-		this.free.clear();
-		for (const [type, list] of freeBefore) this.free.set(type, list);
-		for (let index = before; index < this.localTypes.length; index++) {
-			this.release(this.localAt(index, this.localTypes[index]!));
-		}
-	}
-
-	/** Where the body stands now, for {@link rollback}. */
-	checkpoint(): Checkpoint {
-		return {
-			length: this.code.length,
-			depth: this.depth,
-			free: new Map([...this.free].map(([type, list]): [ValueType, Local[]] => [type, [...list]])),
-			locals: this.localTypes.length,
-		};
-	}
-
-	/** Takes back everything that was written since the checkpoint. */
-	rollback(checkpoint: Checkpoint): void {
-		this.code.truncate(checkpoint.length);
-		this.depth = checkpoint.depth;
-		this.free.clear();
-		for (const [type, list] of checkpoint.free) this.free.set(type, list);
-		this.localTypes.length = checkpoint.locals;
+		this.scope = outer;
+		for (const local of scope) this.release(local);
 	}
 
 	/** Code that runs before everything else, whenever it is written. */
