@@ -58,7 +58,7 @@ export function emitTranslate(
 	fault: () => void,
 ): void {
 	f.set(linear, tlbEntry(tlb, address));
-	f.if(
+	f.likely(
 		tlbHit(linear, tag, address, bytes),
 		() => f.set(linear, tlbLinear(linear, address)),
 		() => {

@@ -134,7 +134,7 @@ instruction("leave", ["c9"], { size64: "default64", sized: true }, (c) => {
 function requireCanonical(c: Context, target: I64, before?: () => void): void {
 	if (!c.longMode) return;
 	const canonical = i64.shr_s(i64.shl(target, i64.const(16)), i64.const(16));
-	c.f.if(i64.ne(canonical, target), () => {
+	c.f.unlikely(i64.ne(canonical, target), () => {
 		before?.();
 		c.raise(Vector.generalProtection);
 	});

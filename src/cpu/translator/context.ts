@@ -211,7 +211,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		code.flush(f.nesting === this.depth);
 		const leave = (): void => code.redo(this.offset, this.done, this.knowledge);
 		if (condition === undefined) leave();
-		else f.if(condition, leave);
+		else f.unlikely(condition, leave);
 	}
 
 	// ---- registers ----

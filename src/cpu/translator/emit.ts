@@ -181,7 +181,7 @@ class RegionEmitter {
 			const entry = f.let(tlbEntry(locals.tlb, address));
 			const mapped = i64.eq(i64.load(entry, layout.TLB_EXECUTE), address);
 			const expected = i32.eq(i32.load(entry, layout.TLB_CODE), i32.const(page.index));
-			f.if(i32.eqz(i32.and(mapped, expected)), () => this.leaveFor(this.addressOf(start), knowledge));
+			f.unlikely(i32.eqz(i32.and(mapped, expected)), () => this.leaveFor(this.addressOf(start), knowledge));
 		});
 	}
 
@@ -197,7 +197,7 @@ class RegionEmitter {
 		const { code, f, locals } = this;
 		const knowledge: Knowledge = this.entryKnowledge.get(block) ?? { kind: undefined, clean: false };
 		if (block.order === 0 || block.isLoop) {
-			f.if(i32.lt_s(locals.left, i32.const(block.longest)), () => code.redo(block.start, 0, knowledge));
+			f.unlikely(i32.lt_s(locals.left, i32.const(block.longest)), () => code.redo(block.start, 0, knowledge));
 		}
 		let transfer: Transfer | undefined;
 		for (const [index, one] of block.instructions.entries()) {
@@ -259,13 +259,13 @@ class RegionEmitter {
 		const generation = f.let(i32.load(i32.const(layout.CODE_GENERATION)));
 		const outcome = f.let(f.callFor("i32", code.functions.callVariant, i32.const(record)));
 		// Anything but going on: the dispatcher sets RIP for a fault and books the instruction.
-		f.if(outcome, () => {
+		f.unlikely(outcome, () => {
 			f.store64(i32.const(layout.FAULT_RIP), this.addressOf(one.offset));
 			f.store32(i32.const(layout.FUEL_LEFT), i32.sub(locals.left, i32.const(done)));
 			f.return(i32.add(outcome, i32.const(RegionOutcome.variant)));
 		});
 		// It may have changed this very code: then the region is not to be trusted.
-		f.if(i32.ne(i32.load(i32.const(layout.CODE_GENERATION)), generation), () => {
+		f.unlikely(i32.ne(i32.load(i32.const(layout.CODE_GENERATION)), generation), () => {
 			f.store64(STATE, this.addressOf(one.offset + one.decoded.length), layout.RIP);
 			f.store32(i32.const(layout.FUEL_LEFT), i32.sub(locals.left, i32.const(done + 1)));
 			f.return(i32.const(RegionOutcome.jump));

@@ -17,6 +17,12 @@ export interface FunctionReference {
 	readonly result: ValueType | undefined;
 }
 
+/** A finished function. Offsets are from its start in the code section, local declarations included. */
+export interface FunctionBody {
+	readonly bytes: Uint8Array;
+	readonly hints: readonly { readonly offset: number; readonly likely: boolean }[];
+}
+
 export interface Local<T extends ValueType = ValueType> extends Expression<T> {
 	readonly local: number;
 }
@@ -32,6 +38,7 @@ export class FunctionBuilder {
 	private readonly head = new ByteWriter();
 	private readonly localTypes: ValueType[];
 	private depth = 0;
+	private readonly hints: { readonly position: number; readonly likely: boolean }[] = [];
 	/** How many blocks, loops and conditionals are open. */
 	get nesting(): number {
 		return this.depth;
@@ -186,8 +193,18 @@ export class FunctionBuilder {
 	loop(body: (start: Label) => void): void {
 		this.open(0x03, body);
 	}
-	if(condition: I32, then: () => void, otherwise?: () => void): void {
+	/** {@link if}, where the condition is hardly ever true: V8 keeps that code away from the rest. */
+	unlikely(condition: I32, then: () => void): void {
+		this.if(condition, then, undefined, false);
+	}
+	/** {@link if}, where the condition is nearly always true. */
+	likely(condition: I32, then: () => void, otherwise?: () => void): void {
+		this.if(condition, then, otherwise, true);
+	}
+	if(condition: I32, then: () => void, otherwise?: () => void, likely?: boolean): void {
 		condition.emit(this.code);
+		// What is written to the prologue is not where the rest will be.
+		if (likely !== undefined && this.code !== this.head) this.hints.push({ position: this.code.length, likely });
 		this.open(0x04, () => {
 			then();
 			if (otherwise !== undefined) {
@@ -289,8 +306,8 @@ export class FunctionBuilder {
 		this.code.byte(0x00);
 	}
 
-	/** The function's entry of the code section. */
-	finish(): Uint8Array {
+	/** The function's entry of the code section, and which conditions in it are likely: for the section of branch hints. */
+	finish(): FunctionBody {
 		const out = new ByteWriter();
 		const runs: [ValueType, number][] = [];
 		for (const type of this.localTypes.slice(this.parameters.length)) {
@@ -304,10 +321,12 @@ export class FunctionBuilder {
 			out.byte(VALUE_TYPE_CODE[type]);
 		}
 		out.bytes(this.head.finish());
+		const start = out.length;
 		out.bytes(this.code.finish());
 		// A body that always branches or returns still needs a type-correct end.
 		if (this.result !== undefined) out.byte(0x00);
 		out.byte(0x0b);
-		return out.finish();
+		const hints = this.hints.map(({ position, likely }) => ({ offset: start + position, likely }));
+		return { bytes: out.finish(), hints };
 	}
 }

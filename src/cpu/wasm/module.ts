@@ -4,11 +4,11 @@
  */
 import { ByteWriter, VALUE_TYPE_CODE, type ValueType } from "./encoding.ts";
 import type { Expression } from "./expression.ts";
-import { FunctionBuilder, type FunctionReference, type GlobalReference } from "./function.ts";
+import { type FunctionBody, FunctionBuilder, type FunctionReference, type GlobalReference } from "./function.ts";
 
 interface Defined extends FunctionReference {
 	readonly typeIndex: number;
-	body: Uint8Array | undefined;
+	body: FunctionBody | undefined;
 	readonly name: string;
 }
 
@@ -190,15 +190,36 @@ export class ModuleBuilder {
 				for (const element of this.elements) body.u32(element.index);
 			});
 		}
+		this.branchHints(out);
 		section(10, (body) => {
 			body.u32(this.defined.length);
 			for (const item of this.defined) {
 				if (item.body === undefined) throw new Error(`function ${item.name} is declared but not defined`);
-				body.sized(item.body);
+				body.sized(item.body.bytes);
 			}
 		});
 		this.nameSection(out);
 		return out.finish();
+	}
+
+	/** Which conditions are likely (WebAssembly's branch hinting proposal): engines that do not know the section pass over it. */
+	private branchHints(out: ByteWriter): void {
+		const hinted = this.defined.filter(({ body }) => body !== undefined && body.hints.length > 0);
+		if (hinted.length === 0) return;
+		const section = new ByteWriter();
+		section.name("metadata.code.branch_hint");
+		section.u32(hinted.length);
+		for (const { index, body } of hinted) {
+			section.u32(index);
+			section.u32(body!.hints.length);
+			for (const { offset, likely } of body!.hints) {
+				section.u32(offset);
+				section.byte(1);
+				section.byte(likely ? 1 : 0);
+			}
+		}
+		out.byte(0);
+		out.sized(section.finish());
 	}
 
 	/** Function names, for profilers and stack traces. */
