@@ -41,6 +41,8 @@ export interface CodePlace {
 
 /** What an entry of a table spans, from the fourth level down. */
 const TABLE_SPANS = [2 ** 39, 2 ** 30, 2 ** 21, layout.PAGE_SIZE] as const;
+const TABLE_ENTRIES = 512;
+const PRESENT = 1;
 const LARGE_PAGE = 0x80;
 
 export interface CodeCacheStatistics {
@@ -142,20 +144,28 @@ export class CodeCache {
 	 */
 	pageMappedAt(address: number, space: number, longMode: boolean): CodePage | undefined {
 		const { memory } = this;
+		const indexIn = (size: number): number =>
+			((Math.floor(address / size) % TABLE_ENTRIES) + TABLE_ENTRIES) % TABLE_ENTRIES;
 		let table = memory.u32(layout.ROOTS + space * 4);
 		for (const size of TABLE_SPANS) {
-			const entry = table + (((Math.floor(address / size) % 512) + 512) % 512) * 8;
+			const entry = table + indexIn(size) * 8;
 			const low = memory.u32(entry);
 			const mfn = (low >>> 12) + (memory.u32(entry + 4) & 0xf_ffff) * 2 ** 20;
-			if ((low & 1) === 0 || mfn >= memory.frames) return undefined;
-			if (size === layout.PAGE_SIZE) return this.pages[longMode ? 0 : 1].get(mfn);
+			if ((low & PRESENT) === 0 || mfn >= memory.frames) return undefined;
+			if (size === layout.PAGE_SIZE) return this.pageOf(mfn, longMode);
 			if ((low & LARGE_PAGE) !== 0) {
-				const inside = (((Math.floor(address / layout.PAGE_SIZE) % 512) + 512) % 512) * (size === 2 ** 21 ? 1 : 0);
-				return size === 2 ** 21 ? this.pages[longMode ? 0 : 1].get(mfn - (mfn % 512) + inside) : undefined;
+				const first = mfn - (mfn % TABLE_ENTRIES);
+				return size === 2 ** 21 ? this.pageOf(first + indexIn(layout.PAGE_SIZE), longMode) : undefined;
 			}
 			table = memory.frame(mfn);
 		}
 		return undefined;
+	}
+
+	/** The code page of a frame, if anything is decoded there now: only then its code is guarded against changes. */
+	private pageOf(mfn: number, longMode: boolean): CodePage | undefined {
+		const guarded = (this.memory.u8(layout.FRAME_FLAGS + mfn) & layout.FRAME_HAS_CODE) !== 0;
+		return guarded ? this.pages[longMode ? 0 : 1].get(mfn) : undefined;
 	}
 
 	/**
