@@ -25,8 +25,10 @@ export interface CodeSource {
 	readonly longMode: boolean;
 	/** The page that many pages from the entry's; undefined where nothing was executed there. */
 	pageAt(distance: number): RegionPage | undefined;
-	/** Whether execution has led here often enough to be worth its place in the region. */
+	/** Whether branches have led here often enough to be worth its place in the region. */
 	worthwhile(offset: number): boolean;
+	/** Whether execution has ever come here, by falling through or otherwise. */
+	reached(offset: number): boolean;
 }
 
 export interface RegionInstruction {
@@ -168,17 +170,15 @@ export function findRegion(source: CodeSource, entry: number): Region | undefine
 				const target = branchTarget(instruction);
 				if (source.worthwhile(target)) add(target, call);
 			}
-			if (ending === "branch") add(next, call);
+			if (ending === "branch" && source.reached(next)) add(next, call);
 			if (ending === "call") {
 				const inner = inlined(source, entry, instruction, call);
-				if (inner !== undefined) {
-					add(inner.target, inner);
-				}
+				if (inner !== undefined) add(inner.target, inner);
 			}
 			if (ending === "return" && call !== undefined) add(call.returnTo, call.caller);
 			if (ending !== "none") break;
 			if (pageDistance(next) !== pageDistance(offset)) {
-				add(next, call);
+				if (source.reached(next)) add(next, call);
 				break;
 			}
 			offset = next;

@@ -173,16 +173,20 @@ export class Translator {
 			return undefined;
 		}
 		const pages = this.pagesAround(candidate);
+		const recordOf = (where: number): number => {
+			const known = pages(Math.floor(where / PAGE_SIZE));
+			return known === undefined ? 0 : code.recordAt(known.page, where & (PAGE_SIZE - 1));
+		};
 		const source: CodeSource = {
 			bytes: memory.bytes,
 			longMode,
 			pageAt: pages,
 			worthwhile: (where) => {
-				const known = pages(Math.floor(where / PAGE_SIZE));
-				if (known === undefined || asked || where === offset) return known !== undefined;
-				const found = code.recordAt(known.page, where & (PAGE_SIZE - 1));
+				if (asked || where === offset) return pages(Math.floor(where / PAGE_SIZE)) !== undefined;
+				const found = recordOf(where);
 				return found !== 0 && memory.u16(found + record.COUNT) * WORTHWHILE >= this.hotCount;
 			},
+			reached: (where) => asked || recordOf(where) !== 0,
 		};
 		const region = findRegion(source, offset);
 		if (region === undefined) return undefined;
@@ -192,10 +196,7 @@ export class Translator {
 			longMode,
 			candidate,
 			pages: [...new Set(region.blocks.map((block) => (block.page as KnownPage).page))],
-			recordOf: (where) => {
-				const known = pages(Math.floor(where / PAGE_SIZE));
-				return known === undefined ? 0 : code.recordAt(known.page, where & (PAGE_SIZE - 1));
-			},
+			recordOf,
 		};
 	}
 
