@@ -449,6 +449,11 @@ export function emitMain(
 							f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
 							f.brIf(again, i32.eqz(outcome));
 							f.if(i32.eq(outcome, i32.const(RegionOutcome.redo)), () => {
+								// A region that ends where a loop starts again may have used up everything.
+								f.if(i32.eqz(left), () => {
+									setExit(f, Exit.fuel);
+									f.return(left);
+								});
 								f.if(f.callFor("i32", stepOne), () => {
 									f.set(left, i32.sub(left, i32.const(1)));
 									f.br(again);
