@@ -6,7 +6,9 @@ import { describeError, ExitStatus, fileError } from "./errors.ts";
  * The programs run for seconds, and V8 would spend a part of that on inlining in our functions, more than it gains. It counts for what is loaded from
  * then on: the programs import the machine when they need it. docs/performance.md has it for users of the library.
  */
-const V8_FLAGS = "--max-inlined-bytecode-size-cumulative=200";
+const V8_FLAGS = ["--max-inlined-bytecode-size-cumulative=200"];
+/** Lets V8 move what emitted code hardly ever does out of the way of the rest. Later versions do that without a flag, and would complain of it. */
+if (Number.parseInt(process.versions.v8, 10) <= 13) V8_FLAGS.push("--experimental-wasm-branch-hinting");
 
 /** Runs a program to its end. */
 export async function runProgram(main: (args: readonly string[]) => Promise<void>): Promise<void> {
@@ -19,7 +21,7 @@ export async function runProgram(main: (args: readonly string[]) => Promise<void
 	process.stderr.on("error", (error: NodeJS.ErrnoException) => {
 		process.exit(error.code === "EPIPE" ? 141 : ExitStatus.hostError);
 	});
-	setFlagsFromString(V8_FLAGS);
+	for (const flag of V8_FLAGS) setFlagsFromString(flag);
 	try {
 		await main(process.argv.slice(2));
 	} catch (error) {

@@ -180,6 +180,7 @@ export class Engine implements Processor {
 			translated: this.memory.u64(layout.REGION_INSTRUCTIONS),
 			regionEntries: this.memory.u64(layout.REGION_ENTRIES),
 			regionRedos: this.memory.u64(layout.REGION_REDOS),
+			jumpCacheMisses: this.memory.u64(layout.REGION_MISSES),
 			tlbMisses: this.memory.u64(layout.TLB_MISSES),
 			variants: this.variants.compiled,
 			variantModules: this.variants.modules,

@@ -107,6 +107,8 @@ export const REGION_INSTRUCTIONS = 0x20e0;
 /** u64 counts: entries into regions, and of them those that ended before an instruction that the interpreter had to execute. */
 export const REGION_ENTRIES = 0x2100;
 export const REGION_REDOS = 0x2108;
+/** ... and how often a region has led to where none begins. */
+export const REGION_MISSES = 0x2110;
 /** u8 for each TLB context: the mode of its execute entries, 1 long mode, 0 compatibility. */
 export const SPACE_MODES = 0x20f0;
 /** Exits that the environment's emitted code has dealt with since run() was entered, and the fuel left at a time stamp. */

@@ -357,6 +357,7 @@ export function emitMain(
 		add(layout.REGION_INSTRUCTIONS, i32.sub(fuel, left));
 		add(layout.REGION_ENTRIES, entries);
 		f.if(i32.eq(outcome, i32.const(RegionOutcome.redo)), () => add(layout.REGION_REDOS, i32.const(1)));
+		f.if(i32.eq(outcome, i32.const(RegionOutcome.jump)), () => add(layout.REGION_MISSES, i32.const(1)));
 		f.return(outcome);
 	});
 
