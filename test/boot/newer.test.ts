@@ -24,7 +24,7 @@ describe.runIf(canAssemble)("kernels of other suites", () => {
 		for (const { name, expected, status = 0 } of SHORT_SESSION) {
 			expect.soft(session.answers.get(name), name).toEqual({ output: expected, status });
 		}
-		expect(session.end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined });
+		expect(session.end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined, action: "preserve" });
 		expect(complaints(session.console)).toEqual([]);
 		expect(hypervisorComplaints(session.log)).toEqual([]);
 	});

@@ -23,7 +23,7 @@ export function testSession(vcpus: number, checks: readonly Check[]): void {
 		});
 
 		it("powers off", () => {
-			expect(session.end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined });
+			expect(session.end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined, action: "preserve" });
 		});
 
 		it("gives neither the kernel nor the hypervisor a reason to complain", () => {

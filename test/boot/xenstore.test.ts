@@ -94,7 +94,7 @@ describe.runIf(canAssemble)("Debian's kernel and xenstore", () => {
 	});
 
 	it("shuts the guest down", () => {
-		expect(end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined });
+		expect(end).toEqual({ reason: "poweroff", crashReason: undefined, crash: undefined, action: "preserve" });
 		expect(console).toMatch(/reboot: (Power down|System halted)/);
 		// Once when the watch was set, at the shutdown, and at the end, before the toolstack removes the domain's nodes.
 		expect(released).toEqual([
