@@ -4,9 +4,12 @@
  * processor's. Nothing here allocates.
  */
 import { Exit, PageFault, Vector } from "../cpu/processor.ts";
+import { Gpr } from "../cpu/registers.ts";
 import { emulateForcedInvalidOpcode, emulatePrivileged } from "./emulate.ts";
 import { emulatePageTableWrite } from "./emulate-store.ts";
+import { Call } from "./fast/hypercalls.ts";
 import { dispatchHypercall } from "./hypercalls/index.ts";
+import { REQUEST_WORK } from "./hypercalls/mmu.ts";
 import { ldtFaultAddress } from "./mm/ldt.ts";
 import {
 	deliverEvents,
@@ -36,6 +39,11 @@ const SYSCALL_LENGTH = 2;
 
 /** Instructions that a hypercall counts as, beside its work: a guest that makes nothing but calls ends its turn in time, too. */
 const HYPERCALL_CHARGE = 50;
+/**
+ * Calls that fast/ deals with where nothing is unusual: a turn must not depend on whether it did. They count as any other exit, as long as they have no more
+ * work than one change of a page-table entry.
+ */
+const SHORT_CALLS: ReadonlySet<number> = new Set(Object.values(Call));
 
 /**
  * Runs `vcpu`, whose context is loaded, for at most `fuel` instructions; an exit counts as one more, so that a guest
@@ -95,10 +103,15 @@ function systemCall(vcpu: Vcpu): number {
 		vcpu.registers.rip -= SYSCALL_LENGTH;
 		injectException(vcpu, Vector.invalidOpcode, 0);
 	} else if (vcpu.kernelMode) {
+		const { frames, scheduler } = vcpu.domain.hypervisor;
+		const short = SHORT_CALLS.has(vcpu.registers.low(Gpr.rax));
+		// What emulated stores to page tables have done is theirs.
+		frames.takeWork();
 		dispatchHypercall(vcpu);
-		const charge = vcpu.domain.hypervisor.frames.takeWork() + HYPERCALL_CHARGE;
-		vcpu.domain.hypervisor.scheduler.charge(charge);
-		return charge;
+		const work = frames.takeWork();
+		if (short && work <= REQUEST_WORK) return 1;
+		scheduler.charge(work + HYPERCALL_CHARGE);
+		return work + HYPERCALL_CHARGE;
 	} else {
 		enterSystemCall(vcpu);
 	}

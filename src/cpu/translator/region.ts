@@ -82,6 +82,8 @@ const MOST_INSTRUCTIONS = 160;
 /** Longest block: less than the margin that the interpreter leaves (module.ts). */
 const LONGEST_BLOCK = 60;
 const DEEPEST_CALL = 3;
+/** No way through a region, loops left out, has more instructions. */
+export const LONGEST_WAY = MOST_INSTRUCTIONS + LONGEST_BLOCK;
 
 function endingOf({ form }: Decoded): Ending {
 	const relative = form!.operands.some((operand) => operand.kind === "relative");
@@ -156,7 +158,8 @@ export function findRegion(source: CodeSource, entry: number): Region | undefine
 
 	// First the leaders, breadth first, so that what is near the entry is in the region.
 	let total = 0;
-	for (let index = 0; index < queue.length && total < MOST_INSTRUCTIONS; index++) {
+	let index = 0;
+	for (; index < queue.length && total < MOST_INSTRUCTIONS; index++) {
 		const { start, call } = queue[index]!;
 		let offset = start;
 		for (let count = 0; count < LONGEST_BLOCK; count++) {
@@ -184,6 +187,9 @@ export function findRegion(source: CodeSource, entry: number): Region | undefine
 			offset = next;
 		}
 	}
+
+	// What the limit has left out.
+	for (const { start, call } of queue.slice(index)) leaders.delete(keyOf(start, call));
 
 	const blocks = new Map<string, Block>();
 	for (const [key, leader] of leaders) {

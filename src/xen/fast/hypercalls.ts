@@ -14,7 +14,8 @@ import { anyOf, GuestState, leaveIf } from "./guest-state.ts";
 import { emitIret } from "./iret.ts";
 import { emitMmuUpdate } from "./mmu-update.ts";
 
-const Call = { mmuUpdate: 1, stackSwitch: 3, fpuTaskswitch: 5, iret: 23, setSegmentBase: 25 } as const;
+/** The calls that are dealt with here, by their numbers. */
+export const Call = { mmuUpdate: 1, stackSwitch: 3, fpuTaskswitch: 5, iret: 23, setSegmentBase: 25 } as const;
 
 /** A call's effect, from the registers of its arguments; it may leave before a change. */
 type Effect = (guest: GuestState) => void;

@@ -22,7 +22,7 @@ const EINVAL = -Errno.EINVAL;
 /** Requests that are copied from the guest at once. */
 const CHUNK = 64;
 /** Work of a request, beside what the entries of tables cost. */
-const REQUEST_WORK = 16;
+export const REQUEST_WORK = 16;
 
 function mmuUpdate(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const { domain } = vcpu;

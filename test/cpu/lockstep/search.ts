@@ -8,6 +8,7 @@ import { MARGIN } from "../../../src/cpu/interpreter/module.ts";
 import * as layout from "../../../src/cpu/layout.ts";
 import { Access, Exit } from "../../../src/cpu/processor.ts";
 import { Flag } from "../../../src/cpu/registers.ts";
+import { LONGEST_WAY } from "../../../src/cpu/translator/region.ts";
 import { GPR_NAMES } from "../oracle/compare.ts";
 import { disassemble } from "../oracle/report.ts";
 import { memoryDigest, registerDigest, registersOf } from "./machine.ts";
@@ -112,8 +113,15 @@ export class StretchSearch {
 			if (this.differAfter(middle)) bad = middle;
 			else good = middle;
 		}
-		// The region looks at its fuel where a block begins: with one less the block was left to single steps.
-		return this.withinBlock(Math.max(0, bad - MARGIN));
+		// A region looks at its fuel where it is entered and where a loop starts again: with one less it was left to single steps.
+		let inexact: Culprit | undefined;
+		for (let before = Math.max(0, bad - LONGEST_WAY); before < bad; ) {
+			const { culprit, length } = this.withinBlock(before);
+			if (culprit.exact) return culprit;
+			inexact ??= culprit;
+			before += Math.max(1, length);
+		}
+		return inexact;
 	}
 
 	/** Moves to the block's beginning by single steps. */
@@ -122,7 +130,8 @@ export class StretchSearch {
 		this.step(before);
 	}
 
-	private withinBlock(before: number): Culprit {
+	/** Looks for the culprit in the block that begins after `before` instructions, `length` instructions long. */
+	private withinBlock(before: number): { readonly culprit: Culprit; readonly length: number } {
 		const { engine } = this;
 		this.goTo(before);
 		const trace: Instruction[] = [];
@@ -142,9 +151,10 @@ export class StretchSearch {
 		for (let count = 1; count <= trace.length; count++) {
 			const got = this.prefix(before, trace, count);
 			if (got === undefined || got.digest === digests[count - 1]) continue;
-			return this.describe(trace, count - 1, true, states[count - 1]!, states[count]!, got.registers);
+			const culprit = this.describe(trace, count - 1, true, states[count - 1]!, states[count]!, got.registers);
+			return { culprit, length: trace.length };
 		}
-		return this.describe(trace, 0, false, states[0]!, states.at(-1)!, undefined);
+		return { culprit: this.describe(trace, 0, false, states[0]!, states.at(-1)!, undefined), length: trace.length };
 	}
 
 	/** Registers and memory, without the count of instructions, which INT3 ends differently. */
@@ -181,7 +191,7 @@ export class StretchSearch {
 		memory.setU8(linear, INT3);
 		engine.requestTranslation();
 		engine.translateQueued();
-		const exit = this.run(LONGEST_BLOCK + MARGIN);
+		const exit = this.run(LONGEST_WAY + MARGIN);
 		const got = registersOf(engine);
 		if (exit === Exit.softwareInterrupt && got.rip === stop + 1) got.rip = stop;
 		engine.codeChanged(frame);
