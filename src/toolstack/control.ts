@@ -2,8 +2,8 @@
  * What is asked of a guest through xenstore (docs/misc/xenstore-paths of Xen, drivers/xen/manage.c of Linux): control/shutdown, which the
  * guest acknowledges by emptying it, control/sysrq, and cpu/N/availability.
  */
-import type { StoreClient } from "../store/client.ts";
 import { homePath } from "../store/path.ts";
+import { waitUntil } from "../store/wait.ts";
 import type { Domain } from "../xen/domain.ts";
 import { ToolstackError } from "./errors.ts";
 import type { Machine } from "./machine.ts";
@@ -78,22 +78,5 @@ export function setOnlineVcpus(machine: Machine, domain: Domain, count: number):
 		for (let id = 0; id < most; id++) {
 			store.write(`${homePath(domain.id)}/cpu/${id}/availability`, id < count ? "online" : "offline");
 		}
-	});
-}
-
-/** Waits for a change of `path` after which `condition` holds, at most `timeout` milliseconds. */
-async function waitUntil(store: StoreClient, path: string, condition: () => boolean, timeout: number): Promise<void> {
-	await new Promise<void>((resolve) => {
-		let stop: (() => void) | undefined;
-		const timer = setTimeout(() => done(), timeout);
-		const done = (): void => {
-			clearTimeout(timer);
-			stop?.();
-			resolve();
-		};
-		stop = store.watch(path, () => {
-			if (condition()) done();
-		});
-		if (condition()) done();
 	});
 }

@@ -5,6 +5,7 @@
 import type { StoreClient } from "../../store/client.ts";
 import { createNode, removeWithEmptyParents } from "../../store/domain-nodes.ts";
 import { homePath } from "../../store/path.ts";
+import { waitUntil } from "../../store/wait.ts";
 import type { Nodes } from "./driver.ts";
 import { parseState, XenbusState } from "./state.ts";
 
@@ -120,22 +121,5 @@ export function removeDevice(client: StoreClient, name: DeviceName): void {
 		removeWithEmptyParents(store, frontend, `${homePath(name.domid)}/device`);
 		removeWithEmptyParents(store, backend, homePath(name.backendDomid ?? 0));
 		removeWithEmptyParents(store, libxl, `/libxl/${name.domid}/device`);
-	});
-}
-
-/** Waits for a change below `path` after which `condition` holds, at most `timeout` milliseconds. */
-async function waitUntil(store: StoreClient, path: string, condition: () => boolean, timeout: number): Promise<void> {
-	await new Promise<void>((resolve) => {
-		let stop: (() => void) | undefined;
-		const timer = setTimeout(() => done(), timeout);
-		const done = (): void => {
-			clearTimeout(timer);
-			stop?.();
-			resolve();
-		};
-		stop = store.watch(path, () => {
-			if (condition()) done();
-		});
-		if (condition()) done();
 	});
 }
