@@ -1,0 +1,174 @@
+/** What a host does with Debian's kernel as guests: memory, vCPUs, requests, triggers, dumps, restarts. One boot for all of it, and one beside it. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
+import { READY_QUERY } from "../../src/guests/init.ts";
+import { createFile } from "../../src/host/node/platform.ts";
+import { type DomainOptions, type GuestDomain, Host } from "../../src/index.ts";
+import { complaints } from "./guest.ts";
+
+const MIB = 2 ** 20;
+const hasGdb = spawnSync("gdb", ["--version"]).status === 0;
+
+/** A guest's console: what it has said, and commands for its shell. */
+class Shell {
+	text = "";
+	private number = 0;
+	private readonly waiting = new Set<() => void>();
+
+	constructor(readonly domain: GuestDomain) {
+		domain.console.onOutput((data) => {
+			this.text += new TextDecoder().decode(data).replaceAll("\r", "");
+			for (const look of this.waiting) look();
+		});
+	}
+
+	/** Resolved when the guest has said something that matches, from `from` on. */
+	said(what: RegExp, from = 0): Promise<RegExpExecArray> {
+		return new Promise((resolve, reject) => {
+			const look = (): void => {
+				const match = what.exec(this.text.slice(from));
+				if (match === null) return;
+				this.waiting.delete(look);
+				resolve(match);
+			};
+			this.waiting.add(look);
+			this.domain.ended.then(({ reason }) => {
+				look();
+				reject(new Error(`${this.domain.name} ended (${reason}) before it said ${what}:\n${this.text.slice(-2000)}`));
+			});
+			look();
+		});
+	}
+
+	/** What a command prints. */
+	async run(command: string): Promise<string> {
+		const mark = `done-${++this.number}`;
+		const from = this.text.length;
+		this.domain.console.write(`${command}; echo "${mark}"\n`);
+		const [whole] = await this.said(new RegExp(`^[^]*?${mark}\\n`), from);
+		return whole.slice(0, whole.lastIndexOf(mark)).trim();
+	}
+}
+
+/** Resolved when `condition` holds. */
+async function until(condition: () => boolean): Promise<void> {
+	while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+let images: { readonly kernel: Uint8Array; readonly ramdisk: Uint8Array };
+let directory = "";
+beforeAll(async () => {
+	const guest = await debianGuest({});
+	images = { kernel: readFileSync(guest.kernel), ramdisk: await guestInitramfs(guest, {}) };
+	directory = mkdtempSync(join(tmpdir(), "paravirt-lifecycle-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+it.runIf(process.env["PARAVIRT_UNPROVEN"] !== undefined)(
+	"manages Debian's kernel through its life",
+	async () => {
+		const host = new Host({ memory: 512 * MIB, coreDirectory: directory, restartInterval: 0 });
+		const empty = host.use();
+		const shells: Shell[] = [];
+		const common = { ...images, commandLine: "console=hvc0 paravirt.input=pipe" };
+		const start = (options: Partial<DomainOptions> & { readonly memory: number }): Promise<GuestDomain> =>
+			host.createDomain({ ...common, ...options }, (domain) => {
+				shells.push(new Shell(domain));
+			});
+		const alpha = await start({
+			name: "alpha",
+			memory: 128 * MIB,
+			maximumMemory: 192 * MIB,
+			vcpus: 1,
+			maximumVcpus: 2,
+			onReboot: "restart",
+			onCrash: "coredump-destroy",
+		});
+		const beta = await start({ name: "beta", memory: 96 * MIB, weight: 512, onPoweroff: "destroy" });
+		const [shell, other] = shells as [Shell, Shell];
+		// biome-ignore lint/suspicious/noControlCharactersInRegex: the console's own
+		await Promise.all([shell.said(new RegExp(READY_QUERY.replace("[", "\\["))), other.said(/\x1b\[5n/)]);
+
+		// It has booted with less memory than its map tells of, and with one of its vCPUs.
+		const total = async (): Promise<number> =>
+			Number(/MemTotal: +(\d+)/.exec(await shell.run("grep MemTotal /proc/meminfo"))?.[1]) * 1024;
+		const before = await total();
+		expect(before).toBeLessThan(128 * MIB);
+		expect(alpha.info().memory).toBeLessThanOrEqual(129 * MIB);
+		await until(() => alpha.info().onlineVcpus === 1);
+		expect(alpha.info()).toMatchObject({ vcpus: 2, wantedVcpus: 1, staticMaximumMemory: 192 * MIB });
+
+		// Memory goes to the machine and comes back, as far as it may.
+		const free = host.info().freeMemory;
+		alpha.setMemoryTarget(96 * MIB);
+		await until(() => alpha.info().memory <= 97 * MIB);
+		expect(host.info().freeMemory - free).toBeGreaterThan(30 * MIB);
+		alpha.setMemoryTarget(192 * MIB);
+		await until(() => alpha.info().memory >= 191 * MIB);
+		expect(await total()).toBeGreaterThan(before + 60 * MIB);
+		expect(alpha.info().memory).toBeLessThanOrEqual(alpha.info().maximumMemory);
+
+		// vCPUs come and go.
+		alpha.setVcpus(2);
+		await until(() => alpha.info().wantedVcpus === 2);
+		await shell.run("until echo 1 >/sys/devices/system/cpu/cpu1/online; do sleep 0.1; done 2>/dev/null");
+		expect(alpha.vcpus().map(({ online }) => online)).toEqual([true, true]);
+		alpha.setVcpus(1);
+		await until(() => alpha.info().onlineVcpus === 1);
+		expect(alpha.vcpus()[1]).toMatchObject({ online: false, state: "--p" });
+
+		// A paused guest does nothing, and the other goes on.
+		alpha.pause();
+		const { cpuSeconds } = alpha.info();
+		alpha.console.write("echo awake\n");
+		expect(await other.run("echo $((6 * 7))")).toBe("42");
+		expect(alpha.info()).toMatchObject({ paused: true, running: false, cpuSeconds });
+		alpha.unpause();
+		await shell.said(/awake/);
+
+		alpha.sysrq("h");
+		await shell.said(/sysrq: HELP/);
+		alpha.trigger("nmi");
+		await shell.said(/NMI received/);
+
+		// Where its kernel's name is, in a dump as the guest knows it itself.
+		const banner = await shell.run("grep ' linux_banner$' /proc/kallsyms");
+		const core = join(directory, "alpha-gdb");
+		const file = await createFile(core);
+		await alpha.dumpCore((piece) => file.write(piece), { format: "gdb" });
+		await file.close();
+		if (hasGdb) {
+			const args = ["-nx", "-batch", "-core", core, "-ex", `x/s 0x${banner.split(" ")[0]}`];
+			expect(spawnSync("gdb", args, { encoding: "utf8" }).stdout).toMatch(/"Linux version 6\.\d/);
+		}
+		rmSync(core);
+
+		// It starts again when it is asked to, and is gone with a dump when it crashes.
+		await alpha.reboot();
+		expect(await alpha.ended).toMatchObject({ reason: "reboot", action: "restart" });
+		const again = (await alpha.successor) as GuestDomain;
+		expect([again.name, again.uuid, again.info().memory]).toEqual(["alpha", alpha.uuid, 128 * MIB]);
+		const fresh = shells[2] as Shell;
+		// biome-ignore lint/suspicious/noControlCharactersInRegex: the console's own
+		await fresh.said(/\x1b\[5n/);
+		again.sysrq("c");
+		expect(await again.ended).toMatchObject({ reason: "crash", action: "coredump-destroy" });
+		expect(await again.successor).toBe(undefined);
+		expect(again.isDestroyed).toBe(true);
+		expect(fresh.text).toContain("sysrq: Trigger a crash");
+		expect(statSync(join(directory, "alpha.core")).size).toBeGreaterThan(126 * MIB);
+
+		await beta.shutdown();
+		expect(await beta.ended).toMatchObject({ reason: "poweroff", action: "destroy" });
+		await beta.successor;
+		expect({ ...host.use(), storeNodes: 0 }).toEqual({ ...empty, storeNodes: 0 });
+		expect(complaints(other.text)).toEqual([]);
+		expect(complaints(shell.text.replace(/.*NMI.*\n/g, ""))).toEqual([]);
+		host.stop();
+	},
+	600_000,
+);
