@@ -163,9 +163,14 @@ export class BlockQueue {
 
 	/** Begins a request whose pages are mapped. */
 	private start(pending: Pending): void {
+		this.finishAfter(pending, () => this.perform(pending));
+	}
+
+	/** Finishes a request when what `begin` does for it is done: at once, later, or by an error. */
+	private finishAfter(pending: Pending, begin: () => Done): void {
 		let done: Done;
 		try {
-			done = this.perform(pending);
+			done = begin();
 		} catch (error) {
 			this.finish(pending, error);
 			return;
@@ -269,21 +274,7 @@ export class BlockQueue {
 			return;
 		}
 		this.inFlight++;
-		let done: Done;
-		try {
-			done = disk.image.discard(position, length);
-		} catch (error) {
-			this.finish(pending, error);
-			return;
-		}
-		if (done === undefined) {
-			this.finish(pending);
-			return;
-		}
-		this.connection.device.hostOperation(done).then(
-			() => this.finishLater(pending),
-			(error: unknown) => this.finishLater(pending, error),
-		);
+		this.finishAfter(pending, () => disk.image.discard(position, length));
 	}
 
 	// Pages

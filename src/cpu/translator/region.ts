@@ -82,6 +82,7 @@ const MOST_INSTRUCTIONS = 160;
 /** Longest block: less than the margin that the interpreter leaves (module.ts). */
 const LONGEST_BLOCK = 60;
 const DEEPEST_CALL = 3;
+const FARTHEST = 2 ** 31 - PAGE_SIZE;
 /** No way through a region, loops left out, has more instructions. */
 export const LONGEST_WAY = MOST_INSTRUCTIONS + LONGEST_BLOCK;
 
@@ -107,6 +108,8 @@ class Fetcher {
 	constructor(private readonly source: CodeSource) {}
 
 	page(offset: number): RegionPage | undefined {
+		// Calls within calls may lead further than an offset in emitted code can tell.
+		if (Math.abs(offset) >= FARTHEST) return undefined;
 		const distance = pageDistance(offset);
 		if (!this.pages.has(distance)) this.pages.set(distance, this.source.pageAt(distance));
 		return this.pages.get(distance);
