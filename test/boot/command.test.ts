@@ -1,33 +1,18 @@
 /** The command `paravirt boot` with Debian's kernel: how guests end, and what they are given. */
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianGuest } from "../../src/guests/debian.ts";
+import { type Outcome, runParavirt } from "../cli/program.ts";
 import { complaints } from "./guest.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const MIB = 2 ** 20;
 
 /** @param input lines for the guest's shell */
-async function boot(input: string, ...args: string[]) {
-	const child = spawn(process.execPath, ["--import", "tsx", MAIN, "boot", ...args], {
-		stdio: ["pipe", "pipe", "pipe"],
-	});
-	let stdout = "";
-	let stderr = "";
-	child.stdout.on("data", (data) => {
-		stdout += data;
-	});
-	child.stderr.on("data", (data) => {
-		stderr += data;
-	});
-	child.stdin.on("error", () => {});
-	child.stdin.end(input);
-	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
-	return { status, stdout: stdout.replaceAll("\r\n", "\n"), stderr };
+async function boot(input: string, ...args: string[]): Promise<Outcome> {
+	const outcome = await runParavirt(["boot", ...args], { input });
+	return { ...outcome, stdout: outcome.stdout.replaceAll("\r\n", "\n") };
 }
 
 describe("paravirt boot with Debian's kernel", () => {

@@ -1,15 +1,12 @@
 /** `paravirt boot --grub`: the command with a configuration, Debian's kernel, and an entry that loads Xen. */
-import { spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
+import { type Outcome, runParavirt } from "../cli/program.ts";
 import { imageOfXen } from "../toolstack/grub/files.ts";
 import { complaints } from "./guest.ts";
-
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 const CONFIGURATION = `set default=dom0
 menuentry Linux { linux /vmlinuz; initrd /initrd.img }
@@ -22,19 +19,9 @@ menuentry "Linux on Xen" --id dom0 {
 menuentry Missing { linux /none }
 `;
 
-async function boot(input: string, ...args: string[]) {
-	const child = spawn(process.execPath, ["--import", "tsx", MAIN, "boot", ...args]);
-	let [stdout, stderr] = ["", ""];
-	child.stdout.on("data", (data) => {
-		stdout += data;
-	});
-	child.stderr.on("data", (data) => {
-		stderr += data;
-	});
-	child.stdin.on("error", () => {});
-	child.stdin.end(input);
-	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
-	return { status, stdout: stdout.replaceAll("\r\n", "\n"), stderr };
+async function boot(input: string, ...args: string[]): Promise<Outcome> {
+	const outcome = await runParavirt(["boot", ...args], { input });
+	return { ...outcome, stdout: outcome.stdout.replaceAll("\r\n", "\n") };
 }
 
 describe("paravirt boot --grub", () => {

@@ -1,11 +1,8 @@
-import { spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { assembleEchoGuest, canAssemble } from "../host/echo-guest.ts";
-
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+import { type Outcome, runParavirt } from "./program.ts";
 
 describe.runIf(canAssemble)("paravirt boot", () => {
 	let directory = "";
@@ -19,29 +16,14 @@ describe.runIf(canAssemble)("paravirt boot", () => {
 	afterAll(() => rmSync(directory, { recursive: true }));
 
 	/** Boots the echo guest with `input` on a pipe that stays open where `keepOpen`; `answer` sees all output and may type more. */
-	async function boot(
+	function boot(
 		input: string,
 		args: readonly string[] = [],
 		keepOpen = false,
-		answer: (output: string) => string = () => "",
-	) {
-		const all = ["--import", "tsx", MAIN, "boot", kernel, "--ramdisk", ramdisk, "--memory", "16M", ...args];
-		const child = spawn(process.execPath, all, { stdio: ["pipe", "pipe", "pipe"] });
-		let stdout = "";
-		let stderr = "";
-		child.stdout.on("data", (data) => {
-			stdout += data;
-			const more = answer(stdout);
-			if (more !== "") child.stdin.write(more);
-		});
-		child.stderr.on("data", (data) => {
-			stderr += data;
-		});
-		child.stdin.on("error", () => {});
-		child.stdin.write(input);
-		if (!keepOpen) child.stdin.end();
-		const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
-		return { status, stdout, stderr };
+		answer?: (output: string) => string,
+	): Promise<Outcome> {
+		const all = ["boot", kernel, "--ramdisk", ramdisk, "--memory", "16M", ...args];
+		return runParavirt(all, { input, keepOpen, ...(answer && { answer }) });
 	}
 
 	it.concurrent("types standard input on the console and ends with the guest", async () => {

@@ -1,41 +1,20 @@
-import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { GUEST_MODULES } from "../../src/guests/initramfs.ts";
+import { type Outcome, runParavirt } from "./program.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "paravirt-cli-"));
 afterAll(() => rmSync(directory, { recursive: true }));
-
-interface Outcome {
-	readonly status: number | null;
-	readonly stdout: string;
-	readonly stderr: string;
-}
 
 /** Runs the command with no input and an empty cache. */
 function paravirt(...args: string[]): Promise<Outcome> {
 	return paravirtIn(directory, ...args);
 }
 
-async function paravirtIn(cache: string, ...args: string[]): Promise<Outcome> {
-	const child = spawn(process.execPath, ["--import", "tsx", MAIN, ...args], {
-		stdio: ["ignore", "pipe", "pipe"],
-		env: { ...process.env, XDG_CACHE_HOME: cache, NO_COLOR: "1" },
-	});
-	let stdout = "";
-	let stderr = "";
-	child.stdout.on("data", (data) => {
-		stdout += data;
-	});
-	child.stderr.on("data", (data) => {
-		stderr += data;
-	});
-	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
-	return { status, stdout, stderr };
+function paravirtIn(cache: string, ...args: string[]): Promise<Outcome> {
+	return runParavirt(args, { env: { ...process.env, XDG_CACHE_HOME: cache, NO_COLOR: "1" } });
 }
 
 function file(name: string, contents: string | Uint8Array): string {

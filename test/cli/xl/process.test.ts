@@ -1,5 +1,4 @@
 /** paravirt-xl as a program: it starts the daemon, which outlives it; a terminal as the console; a daemon that is killed. */
-import { spawn } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,31 +7,11 @@ import { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
 import { daemonPaths } from "../../../src/toolstack/daemon/paths.ts";
 import { assembleEchoGuest, canAssemble } from "../../host/echo-guest.ts";
 import { ownEnvironment } from "../../toolstack/daemon/running.ts";
+import { type Outcome, runProgram } from "../program.ts";
 
 const program = (name: string): string => fileURLToPath(new URL(`../../../src/cli/${name}.ts`, import.meta.url));
 const ON_TERMINAL = fileURLToPath(new URL("../on-terminal.py", import.meta.url));
-const COMMAND = [process.execPath, "--import", "tsx", program("paravirt-xl")];
-
-interface Outcome {
-	readonly status: number | null;
-	readonly out: string;
-	readonly err: string;
-}
-
-async function run(command: readonly string[], env: NodeJS.ProcessEnv, input = ""): Promise<Outcome> {
-	const child = spawn(command[0] as string, command.slice(1), { env, stdio: ["pipe", "pipe", "pipe"] });
-	let out = "";
-	let err = "";
-	child.stdout.on("data", (data) => {
-		out += data;
-	});
-	child.stderr.on("data", (data) => {
-		err += data;
-	});
-	child.stdin.end(input);
-	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
-	return { status, out, err };
-}
+const COMMAND = [process.execPath, "--import", "tsx", program("paravirt-xl")] as const;
 
 describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () => {
 	const { directory: home, environment } = ownEnvironment();
@@ -40,7 +19,7 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 	const file = join(guest.directory, "ready.cfg");
 	writeFileSync(file, `name = "ready"\nkernel = "echo"\nextra = "ready"\nmemory = 8\n`);
 	const paths = daemonPaths(environment);
-	const xl = (...args: string[]): Promise<Outcome> => run([...COMMAND, ...args], environment);
+	const xl = (...args: string[]): Promise<Outcome> => runProgram([...COMMAND, ...args], { env: environment });
 	afterAll(async () => {
 		const client = await DaemonClient.connect(paths).catch(() => undefined);
 		await client?.request("stop", { force: true });
@@ -53,7 +32,9 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		mkdirSync(join(home, "paravirt"), { mode: 0o700 });
 		const inItsDirectory = { ...environment, PWD: guest.directory };
 		const create = (name: string): Promise<Outcome> =>
-			run([...COMMAND, "create", "-q", file, `name="${name}"`, `kernel="${guest.kernel}"`], inItsDirectory);
+			runProgram([...COMMAND, "create", "-q", file, `name="${name}"`, `kernel="${guest.kernel}"`], {
+				env: inItsDirectory,
+			});
 		const made = await Promise.all([create("one"), create("two")]);
 		expect(made).toMatchObject([{ status: 0 }, { status: 0 }]);
 		const client = await DaemonClient.connect(paths);
@@ -61,7 +42,7 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		process.kill(client.daemon.pid, "SIGKILL");
 		await client.closed;
 		// The other command may have started a daemon too, which was late and stands in for the dead one now.
-		expect((await xl("pause", "one")).err).toMatch(/no daemon runs|no domain called "one"/);
+		expect((await xl("pause", "one")).stderr).toMatch(/no daemon runs|no domain called "one"/);
 		expect(await create("ready")).toMatchObject({ status: 0 });
 		const again = await DaemonClient.connect(paths);
 		expect((await again.request("list", {})).map(({ name }) => name)).toEqual(["Domain-0", "ready"]);
@@ -69,9 +50,9 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 	}, 300_000);
 
 	it("has a terminal as the console: raw, left with Ctrl-] while the guest goes on, and as it was afterwards", async () => {
-		const onTerminal = ["python3", ON_TERMINAL, "abc\\x03\\x1dd", "", ...COMMAND, "console", "ready"];
-		const { out } = await run(onTerminal, environment);
-		const outcome = JSON.parse(out) as {
+		const onTerminal = ["python3", ON_TERMINAL, "abc\\x03\\x1dd", "", ...COMMAND, "console", "ready"] as const;
+		const { stdout } = await runProgram(onTerminal, { env: environment });
+		const outcome = JSON.parse(stdout) as {
 			before: number[];
 			during: number[];
 			after: number[];
@@ -83,9 +64,9 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		// ICANON, ECHO and ISIG of c_lflag.
 		expect((outcome.during[3] as number) & 0o13).toBe(0);
 		expect(outcome.after).toEqual(outcome.before);
-		const piped = await run([...COMMAND, "console", "ready"], environment, "x.");
-		expect(piped).toMatchObject({ status: 0, err: "" });
-		expect(piped.out).toContain("X");
-		expect(piped.out).not.toContain("D");
+		const piped = await runProgram([...COMMAND, "console", "ready"], { env: environment, input: "x." });
+		expect(piped).toMatchObject({ status: 0, stderr: "" });
+		expect(piped.stdout).toContain("X");
+		expect(piped.stdout).not.toContain("D");
 	}, 300_000);
 });
