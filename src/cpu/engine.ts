@@ -130,9 +130,10 @@ export class Engine implements Processor {
 				decode: () => this.code.decodeAtRip(),
 				becameHot: () => this.translator?.becameHot(),
 				crossingValid: (at: number) => this.code.crossingValid(at),
-				timeStamp: () => {
+				readTsc: () => {
 					this.book(memory.u32(layout.RUN_LEFT));
-					this.timeStamp();
+					memory.setU32(layout.TSC_WINDOW, environment.tscWindow ?? 0);
+					return environment.readTsc();
 				},
 			},
 			service,
@@ -225,6 +226,7 @@ export class Engine implements Processor {
 				continue;
 			}
 			this.runEnd = this.instructions + left;
+			memory.setU32(layout.TSC_WINDOW, 0);
 			left = this.main.run(left);
 			this.book(left);
 			this.exitsHandled += memory.u32(layout.EXITS_HANDLED);

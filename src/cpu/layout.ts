@@ -9,6 +9,7 @@
  *   0x0010_0000  TLBs
  *   0x0080_0000  frame flags, one byte a frame
  *   0x0090_0000  code index pointer, four bytes a frame
+ *   0x00c8_0000  TLB entries that map a frame, four bytes a frame
  *   0x0100_0000  frame table of the hypervisor, FRAME_INFO_SIZE bytes a frame
  *   0x0300_0000  the hypervisor's own data
  *   0x0400_0000  arena of decoded instructions
@@ -114,6 +115,14 @@ export const SPACE_MODES = 0x20f0;
 /** Exits that the environment's emitted code has dealt with since run() was entered, and the fuel left at a time stamp. */
 export const EXITS_HANDLED = 0x20f4;
 export const RUN_LEFT = 0x20f8;
+/**
+ * The time stamp between two questions to the environment (interpreter/time-stamp.ts): for how much fuel it may go on from the last answer (u32, 0 where
+ * it may not), the fuel left then, and u64 that answer and the time stamp that was last told.
+ */
+export const TSC_WINDOW = 0x2118;
+export const TSC_LEFT = 0x211c;
+export const TSC_BASE = 0x2120;
+export const TSC_LAST = 0x2128;
 /** Value of a store on its way through the slow path. */
 export const STORE_BUFFER = 0x2080;
 /** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */
@@ -154,6 +163,12 @@ export const FRAME_FLAGS = 0x80_0000;
 export const FRAME_HAS_CODE = 1;
 /** u32 a frame: linear address of its code index in 64-bit mode, or 0. */
 export const FRAME_CODE = 0x90_0000;
+/**
+ * Two u16 a frame: which TLB entries map it, as their numbers over all contexts plus one, so that a frame's translations are found without a search. 0 for none;
+ * FRAME_TLB_MANY in the first: there may be more than two. Entries that have gone to other pages since may still be named.
+ */
+export const FRAME_TLB = 0xc8_0000;
+export const FRAME_TLB_MANY = 0xffff;
 
 export const FRAME_TABLE = 0x100_0000;
 export const FRAME_INFO_SIZE = 32;

@@ -77,6 +77,11 @@ export interface Environment {
 	cpuid(leaf: number, subleaf: number): CpuidResult;
 	/** Time-stamp counter in ticks, as RDTSC shows it to the running vCPU. */
 	readTsc(): number;
+	/**
+	 * For so many instructions after {@link readTsc} the time stamp may go on by itself, by a quarter of a tick each; 0: every RDTSC is
+	 * answered by it.
+	 */
+	readonly tscWindow?: number;
 	/** The eight bytes of a descriptor in the running vCPU's GDT or LDT (bit 2 of the selector), or undefined beyond the limit. */
 	descriptor(selector: number): DescriptorLookup | undefined;
 	/** Emits code that deals with exits without leaving WebAssembly, where the environment has such. */

@@ -11,6 +11,8 @@ export interface Clock {
 	/** Ticks of the virtual TSC per second, and its value now. The TSC is system time scaled. */
 	readonly tscFrequency: number;
 	tsc(): number;
+	/** {@link Environment.tscWindow} */
+	readonly tscWindow: number;
 	/** All vCPUs are idle until `deadline`: the deterministic clock jumps there, the real one lets the host wait. */
 	skipTo(deadline: number): void;
 }
@@ -18,9 +20,14 @@ export interface Clock {
 /** A tick a nanosecond: the TSC then *is* system time, and a guest's pvclock never needs a new base. */
 const TSC_FREQUENCY = 1_000_000_000;
 
+/** The host's own, looked up once: Node.js makes it anew, through a getter, each time that a program names it. */
+const { performance } = globalThis;
+
 /** Follows the host's monotonic clock. */
 export class RealClock implements Clock {
 	readonly deterministic = false;
+	/** About a microsecond. */
+	readonly tscWindow = 1024;
 	readonly tscFrequency = TSC_FREQUENCY;
 	readonly wallClockBase: number;
 	private readonly start: number;
@@ -60,6 +67,8 @@ const DEFAULT_WALL_CLOCK = 1_704_067_200 * 1_000_000_000;
 /** Time is what the processor has executed: the same boot twice takes the same instructions at the same times. */
 export class DeterministicClock implements Clock {
 	readonly deterministic = true;
+	/** What the clock says is exact. */
+	readonly tscWindow = 0;
 	readonly tscFrequency = TSC_FREQUENCY;
 	readonly wallClockBase: number;
 	readonly nanosecondsPerInstruction: number;

@@ -93,6 +93,10 @@ class Machine implements Hypervisor, Environment {
 		return this.clock.tsc();
 	}
 
+	get tscWindow(): number {
+		return this.clock.tscWindow;
+	}
+
 	descriptor(selector: number): DescriptorLookup | undefined {
 		const vcpu = this.scheduler.current;
 		if (vcpu === undefined) return undefined;

@@ -37,6 +37,7 @@ const ACCESSED = 0x20;
 
 class TestClock implements Clock {
 	readonly deterministic = true;
+	readonly tscWindow = 0;
 	readonly wallClockBase = 0;
 	readonly tscFrequency = 1_000_000_000;
 	time = 1000;

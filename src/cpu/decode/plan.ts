@@ -98,7 +98,7 @@ function makePlan(form: InstructionForm): DecodePlan {
 		immediates: operands.map(immediateOf).filter((immediate) => immediate !== undefined),
 		// LOCK is defined where the instruction says so and its destination, the first operand, is in memory.
 		lockable: form.lock === true && operands[0]?.kind === "modrmRm",
-		ends: form.ends === true,
+		ends: form.ends !== undefined,
 		branches: has(({ kind }) => kind === "relative"),
 		fieldA: operandA?.file === "none" ? Field.number : fieldOf(operandA),
 		fieldB: fieldOf(operandB),

@@ -7,6 +7,7 @@ import * as layout from "../layout.ts";
 import { tlbEntry } from "../mmu/inline.ts";
 import { emitMmu, type MmuFunctions } from "../mmu/walk.ts";
 import { Access, Exit } from "../processor.ts";
+import { Gpr } from "../registers.ts";
 import type { Service } from "../semantics/context.ts";
 import { emitMaterialise } from "../translator/lazy-flags.ts";
 import type { ValueType } from "../wasm/encoding.ts";
@@ -15,6 +16,7 @@ import type { FunctionBuilder, FunctionReference, Label } from "../wasm/function
 import { ModuleBuilder } from "../wasm/module.ts";
 import { InterpreterContext, operandsOf, type ServiceFunctions } from "./context.ts";
 import * as record from "./record.ts";
+import { emitTimeStamp } from "./time-stamp.ts";
 
 /** What a variant's function returns. */
 const Outcome = { next: 0, jump: 1, fault: 2, exit: 3 } as const;
@@ -130,7 +132,10 @@ function emitHandleExit(
 		const reason = f.let(i32.load(zero, layout.EXIT_REASON));
 		f.store32(zero, left, layout.RUN_LEFT);
 		f.if(i32.eq(reason, i32.const(Exit.timeStamp)), () => {
-			f.call(by.timeStamp);
+			const ticks = f.let(f.callFor("i64", by.timeStamp, left));
+			const state = i32.const(layout.STATE);
+			f.store64(state, i64.and(ticks, i64.const(0xffff_ffff)), Gpr.rax * 8);
+			f.store64(state, i64.shr_u(ticks, i64.const(32)), Gpr.rdx * 8);
 			f.return(i32.const(1));
 		});
 		if (by.exits !== undefined) {
@@ -171,10 +176,11 @@ export function emitMain(
 	const becameHot = module.import("engine", "becameHot", ["i32"], undefined);
 	/** (record of kind CROSSING) -> 1 where the next page still has the expected frame. */
 	const crossingValid = module.import("engine", "crossingValid", ["i32"], "i32");
-	/** (): RAX and RDX become the time stamp; RUN_LEFT tells the moment. */
-	const timeStamp = module.import("engine", "timeStamp", [], undefined);
+	/** () -> time stamp in ticks, a whole number; RUN_LEFT tells the moment. Sets TSC_WINDOW. */
+	const readTsc = module.import("engine", "readTsc", [], "f64");
 	const mmu = emitMmu(module, codeWritten);
 	const enter = emitEnter(module, mmu);
+	const timeStamp = emitTimeStamp(module, readTsc);
 	const handleExit = emitHandleExit(module, {
 		timeStamp,
 		enter,
@@ -557,6 +563,7 @@ export function emitMain(
 	module.export("redo", emitRedo(module, "redo", false));
 	module.export("redoWithFlags", emitRedo(module, "redoWithFlags", true));
 	module.export("callVariant", callVariantOf);
+	module.export("timeStamp", timeStamp);
 	module.export("enter", enter);
 	module.export("run", run);
 	module.export("step", stepOne);

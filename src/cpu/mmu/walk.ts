@@ -23,6 +23,8 @@ const CR4_SMEP = 0x10_0000;
 const CR4_SMAP = 0x20_0000;
 const RFLAGS_AC = 0x4_0000;
 
+const TLB_ENTRY_SHIFT = Math.log2(layout.TLB_ENTRY_SIZE);
+
 const zero = i32.const(0);
 
 export interface MmuFunctions {
@@ -190,48 +192,41 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		}
 	});
 
-	/** Emits (mfn): `drop` for every entry in use whose tag at `tag` is a page of that frame. */
-	const forEntriesOf = (f: FunctionBuilder, tag: number, drop: (entry: I32) => void): void => {
-		const frame = f.let(i32.add(i32.const(layout.FRAMES), i32.shl(f.parameter(0, "i32"), i32.const(12))));
+	/** Emits (mfn): `drop` for every entry that maps the frame. */
+	const forEntriesOf = (f: FunctionBuilder, drop: (entry: I32) => void): void => {
+		const mfn = f.parameter(0, "i32");
+		const frame = f.let(i32.add(i32.const(layout.FRAMES), i32.shl(mfn, i32.const(12))));
 		const entry = f.local("i32");
-		const position = f.local("i32");
-		const protect = (): void =>
-			f.if(i32.eq(i32.add(i32.load(entry, tag), i32.load(entry, layout.TLB_ADDEND)), frame), () => drop(entry));
-		for (let number = 0; number < layout.TLB_CONTEXTS * 2; number++) {
-			const tlb = layout.TLB + (number >> 1) * layout.TLB_SIZE;
-			const log = layout.TLB_LOG + number * layout.TLB_LOG_SIZE;
-			const count = f.let(i32.load(i32.const(log)));
-			f.set(position, zero);
-			f.if(
-				i32.lt_u(count, i32.const(layout.TLB_ENTRIES)),
-				() =>
-					f.block((done) =>
-						f.loop((next) => {
-							f.brIf(done, i32.ge_u(position, count));
-							const place = i32.load16_u(i32.add(i32.const(log), i32.shl(position, i32.const(1))), 4);
-							f.set(entry, i32.add(i32.const(tlb), i32.shl(place, i32.const(5))));
-							protect();
-							f.set(position, i32.add(position, i32.const(1)));
-							f.br(next);
-						}),
-					),
-				// The log is full and does not know all entries.
-				() =>
-					f.loop((next) => {
-						f.set(entry, i32.add(i32.const(tlb), i32.shl(position, i32.const(5))));
-						protect();
-						f.set(position, i32.add(position, i32.const(1)));
-						f.brIf(next, i32.lt_u(position, i32.const(layout.TLB_ENTRIES)));
-					}),
-			);
-		}
+		const dropIfOf = (): void => f.if(maps(entry, frame), () => drop(entry));
+		const known = namesOf(mfn);
+		f.if(
+			i32.ne(i32.load16_u(known, layout.FRAME_TLB), i32.const(layout.FRAME_TLB_MANY)),
+			() => {
+				for (const which of NAMES) {
+					const name = f.let(i32.load16_u(known, layout.FRAME_TLB + which));
+					f.if(name, () => {
+						f.set(entry, entryNamed(name));
+						dropIfOf();
+					});
+				}
+			},
+			() => {
+				f.set(entry, i32.const(layout.TLB));
+				f.loop((next) => {
+					dropIfOf();
+					f.set(entry, i32.add(entry, i32.const(layout.TLB_ENTRY_SIZE)));
+					f.brIf(next, i32.lt_u(entry, i32.const(layout.TLB + layout.TLB_CONTEXTS * layout.TLB_SIZE)));
+				});
+			},
+		);
 	};
 	const protectFrame = module.function("protectFrame", ["i32"], undefined, (f) =>
-		forEntriesOf(f, layout.TLB_WRITE, (entry) => f.store64(entry, i64.const(layout.NO_PAGE), layout.TLB_WRITE)),
+		forEntriesOf(f, (entry) => f.store64(entry, i64.const(layout.NO_PAGE), layout.TLB_WRITE)),
 	);
-	const forgetFrame = module.function("forgetFrame", ["i32"], undefined, (f) =>
-		forEntriesOf(f, layout.TLB_READ, (entry) => clearEntry(f, entry)),
-	);
+	const forgetFrame = module.function("forgetFrame", ["i32"], undefined, (f) => {
+		forEntriesOf(f, (entry) => clearEntry(f, entry));
+		f.store32(namesOf(f.parameter(0, "i32")), zero, layout.FRAME_TLB);
+	});
 
 	return {
 		fill,
@@ -251,6 +246,42 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 function logOf(space: I32, half: I32): I32 {
 	const number = i32.add(i32.shl(space, i32.const(1)), half);
 	return i32.add(i32.const(layout.TLB_LOG), i32.mul(number, i32.const(layout.TLB_LOG_SIZE)));
+}
+
+// ---- which entries map a frame ----
+
+/** The two names of a frame, as offsets. */
+const NAMES = [0, 2] as const;
+
+const namesOf = (mfn: I32): I32 => i32.shl(mfn, i32.const(2));
+const entryNamed = (name: I32): I32 =>
+	i32.add(i32.shl(name, i32.const(TLB_ENTRY_SHIFT)), i32.const(layout.TLB - layout.TLB_ENTRY_SIZE));
+const nameOf = (entry: I32): I32 =>
+	i32.shr_u(i32.sub(entry, i32.const(layout.TLB - layout.TLB_ENTRY_SIZE)), i32.const(TLB_ENTRY_SHIFT));
+
+/** Whether an entry maps the frame at a linear address: an empty one's tag is of no page. */
+const maps = (entry: I32, frame: I32): I32 =>
+	i32.eq(i32.add(i32.load(entry, layout.TLB_READ), i32.load(entry, layout.TLB_ADDEND)), frame);
+
+/** Emits: `entry`, which is about to map `frame`, is one of the entries that do. */
+function emitName(f: FunctionBuilder, mfn: I32, frame: I32, entry: I32): void {
+	const known = f.let(namesOf(mfn));
+	const own = f.let(nameOf(entry));
+	const first = f.let(i32.load16_u(known, layout.FRAME_TLB));
+	f.block((done) => {
+		f.brIf(done, i32.eq(first, own));
+		f.brIf(done, i32.eq(first, i32.const(layout.FRAME_TLB_MANY)));
+		for (const which of NAMES) {
+			const name = which === 0 ? first : f.let(i32.load16_u(known, layout.FRAME_TLB + which));
+			if (which !== 0) f.brIf(done, i32.eq(name, own));
+			f.block((taken) => {
+				f.if(name, () => f.brIf(taken, maps(entryNamed(name), frame)));
+				f.store16(known, own, layout.FRAME_TLB + which);
+				f.br(done);
+			});
+		}
+		f.store16(known, i32.const(layout.FRAME_TLB_MANY), layout.FRAME_TLB);
+	});
 }
 
 function clearEntry(f: FunctionBuilder, entry: I32): void {
@@ -375,8 +406,9 @@ function emitFill(f: FunctionBuilder): void {
 				f.store32(log, i32.add(count, i32.const(1)));
 			});
 		});
+		const frameNumber = f.let(i32.shr_u(i32.sub(frame, i32.const(layout.FRAMES)), i32.const(12)));
+		emitName(f, frameNumber, frame, slot);
 		f.store64(slot, page, layout.TLB_READ);
-		const frameNumber = i32.shr_u(i32.sub(frame, i32.const(layout.FRAMES)), i32.const(12));
 		f.store64(
 			slot,
 			select(

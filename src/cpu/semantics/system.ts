@@ -338,11 +338,12 @@ const timeStampAllowed = (c: Context): void =>
 	when(c, i32.and(bitSet(c.state32(CR4), CR4_TSD), i32.ne(c.state8(253), i32.const(0))), () =>
 		c.raise(Vector.generalProtection),
 	);
-instruction("rdtsc", ["0f 31"], ENDS, (c) => {
+const TIME = { ends: "interpreter" } as const;
+instruction("rdtsc", ["0f 31"], TIME, (c) => {
 	timeStampAllowed(c);
 	c.exit(Exit.timeStamp);
 });
-instruction("rdtscp", ["0f 01 =f9"], { ...ENDS, feature: "rdtscp" }, (c) => {
+instruction("rdtscp", ["0f 01 =f9"], { ...TIME, feature: "rdtscp" }, (c) => {
 	timeStampAllowed(c);
 	c.setGpr(Gpr.rcx, c.state64(TSC_AUX), 32);
 	c.exit(Exit.timeStamp);

@@ -60,8 +60,8 @@ export interface FormOptions {
 	readonly size64?: "64" | "default64";
 	/** Only in this mode; elsewhere #UD. */
 	readonly mode?: "64" | "compat";
-	/** Ends a basic block: the instruction may not continue at the next one. */
-	readonly ends?: boolean;
+	/** Ends a basic block: the instruction may not continue at the next one; "interpreter": it always does, but leaves the interpreter's loop. */
+	readonly ends?: true | "interpreter";
 	/** The variant depends on the operand size although no operand's code says so (CBW, MOVSv, IRET). */
 	readonly sized?: boolean;
 	/** Depends on address size though it has no memory operand (string instructions, LOOP, XLAT). */

@@ -9,6 +9,8 @@ import type { Decoded } from "../decode/decoder.ts";
 import { loadBits, storeBits } from "../interpreter/context.ts";
 import * as layout from "../layout.ts";
 import { tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
+import { Exit } from "../processor.ts";
+import { Gpr } from "../registers.ts";
 import type { Context } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
@@ -45,6 +47,8 @@ export interface RegionFunctions {
 	readonly redo: FunctionReference;
 	/** {@link redo}, and the kind and the two words of the flags. */
 	readonly redoWithFlags: FunctionReference;
+	/** (fuel left) -> i64 time stamp. */
+	readonly timeStamp: FunctionReference;
 }
 
 /** Where control goes behind a block: what the last instruction said. */
@@ -578,9 +582,19 @@ export class TranslatorContext extends ContextBlock implements Context {
 		this.redo();
 		return i32.const(0);
 	}
-	exit(): void {
-		if (this.f.nesting === this.depth) throw new NotTranslatable("exit");
-		this.redo();
+	exit(reason: Exit): void {
+		if (this.f.nesting !== this.depth) this.redo();
+		else if (reason === Exit.timeStamp) this.timeStamp();
+		else throw new NotTranslatable("exit");
+	}
+
+	/** RDTSC: the one exit that the processor deals with itself, without leaving the region. */
+	private timeStamp(): void {
+		const { code, f, locals } = this;
+		const left = i32.sub(locals.left, i32.const(this.done + 1));
+		const ticks = f.let(f.callFor("i64", code.functions.timeStamp, left));
+		this.setGpr(Gpr.rax, ticks, 32);
+		this.setGpr(Gpr.rdx, i64.shr_u(ticks, i64.const(32)));
 	}
 	again(): void {
 		throw new NotTranslatable("repeated instruction");

@@ -40,6 +40,7 @@ const IMPORTS: Readonly<
 	materialise: [lazy.MATERIALISE_PARAMETERS, undefined],
 	callVariant: [["i32"], "i32"],
 	redo: [REDO_PARAMETERS, "i32"],
+	timeStamp: [["i32"], "i64"],
 	redoWithFlags: [[...REDO_PARAMETERS, ...REDO_FLAGS], "i32"],
 };
 

@@ -6,6 +6,9 @@ import { nodeBlockFiles } from "./block-files.ts";
 import { openNodeFolder } from "./folder.ts";
 import { nodeNetwork } from "./network.ts";
 
+/** The host's own, looked up once: Node.js makes it anew, through a getter, each time that a program names it. */
+const { performance } = globalThis;
+
 export const nodePlatform: Platform = {
 	milliseconds: () => performance.now(),
 	cpuSeconds: () => {
