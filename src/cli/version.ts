@@ -1,8 +1,8 @@
 /** The package's version. */
 import { readFileSync } from "node:fs";
+import { packageDirectory } from "../host/node/package.ts";
 
 export function packageVersion(): string {
-	// The same distance from src/cli and from dist/cli.
-	const description = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+	const description = JSON.parse(readFileSync(new URL("package.json", packageDirectory()), "utf8"));
 	return String(description.version);
 }

@@ -282,8 +282,10 @@ export class RareInstructions {
 		const to = layout.MAILBOX + index * 8;
 		memory.setU32(to, 0);
 		memory.setU32(to + 4, 0);
+		let linear = 0;
 		for (let byte = 0; byte < bytes; byte++) {
-			const linear = this.stackByte(address + byte, Access.read);
+			const inPage = (address + byte) & (layout.PAGE_SIZE - 1);
+			linear = byte === 0 || inPage === 0 ? this.stackByte(address + byte, Access.read) : linear + 1;
 			if (linear === 0) return false;
 			memory.setU8(to + byte, memory.u8(linear));
 		}

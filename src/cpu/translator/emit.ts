@@ -22,7 +22,7 @@ import {
 	TranslatorContext,
 } from "./context.ts";
 import * as lazy from "./lazy-flags.ts";
-import { type Block, passesThrough, type Region, type RegionInstruction } from "./region.ts";
+import { type Block, passesThrough, type Region, type RegionInstruction, type RegionPage } from "./region.ts";
 
 const STATE = i32.const(layout.STATE);
 
@@ -164,7 +164,7 @@ class RegionEmitter {
 			this.leaveFor(this.addressOf(offset), knowledge);
 			return;
 		}
-		if (!passesThrough(from, to.page)) this.requirePage(to, knowledge);
+		this.requirePages(from, to, knowledge);
 		if (to.order <= from.order) f.br(this.loops.get(to)!);
 		else if (to.isMerge) f.br(this.merges.get(to)!);
 		else {
@@ -174,11 +174,20 @@ class RegionEmitter {
 		}
 	}
 
-	/** Goes to a page that this run of the region may not have seen yet, if the frame is mapped there whose code the region has. */
-	private requirePage({ start, page }: Block, knowledge: Knowledge): void {
+	/** Goes to pages that this run of the region may not have seen yet, if the frames are mapped there whose code the region has. */
+	private requirePages(from: Block, to: Block, knowledge: Knowledge): void {
+		const { start, page, crossesTo } = to;
+		if (!passesThrough(from, page)) this.requirePage(start, page, start, knowledge);
+		if (crossesTo !== undefined && !passesThrough(from, crossesTo)) {
+			this.requirePage(start + layout.PAGE_SIZE, crossesTo, start, knowledge);
+		}
+	}
+
+	/** Leaves for the instruction at `start` where another frame is mapped at `offset`. */
+	private requirePage(offset: number, page: RegionPage, start: number, knowledge: Knowledge): void {
 		const { f, locals } = this;
 		f.scratch(() => {
-			const address = f.let(i64.and(this.addressOf(start), i64.const(-layout.PAGE_SIZE)));
+			const address = f.let(i64.and(this.addressOf(offset), i64.const(-layout.PAGE_SIZE)));
 			const entry = f.let(tlbEntry(locals.tlb, address));
 			const mapped = i64.eq(i64.load(entry, layout.TLB_EXECUTE), address);
 			const expected = i32.eq(i32.load(entry, layout.TLB_CODE), i32.const(page.index));
@@ -249,7 +258,8 @@ class RegionEmitter {
 			return context.transfer;
 		}
 		code.flush(true);
-		const record = source.recordOf(one.offset);
+		// The record of an instruction that goes on in the next page says so first.
+		const record = one.crossesTo === undefined ? source.recordOf(one.offset) : 0;
 		if (record === 0) {
 			code.redo(one.offset, done, knowledge);
 			return { target: i64.const(0), condition: undefined };

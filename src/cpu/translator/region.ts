@@ -34,6 +34,8 @@ export interface CodeSource {
 export interface RegionInstruction {
 	readonly decoded: Decoded;
 	readonly offset: number;
+	/** The next page, where its last bytes are there. */
+	readonly crossesTo: RegionPage | undefined;
 }
 
 /** An inlined call: where it returns to, and within which other one it is. */
@@ -51,6 +53,8 @@ type Ending = "none" | "leaves" | "jump" | "branch" | "call" | "return";
 export interface Block {
 	readonly start: number;
 	readonly page: RegionPage;
+	/** The next page, where the first instruction goes on there. */
+	readonly crossesTo: RegionPage | undefined;
 	readonly call: Call | undefined;
 	readonly instructions: RegionInstruction[];
 	/** Offset behind the last instruction. */
@@ -98,12 +102,16 @@ function branchTarget(instruction: RegionInstruction): number {
 	return offset + decoded.length + (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
 }
 
+/** Longest instruction (SDM volume 2, 2.3.11). */
+const LONGEST_INSTRUCTION = 15;
+
 const pageDistance = (offset: number): number => Math.floor(offset / PAGE_SIZE);
 
 /** Decodes instructions at offsets, each once. */
 class Fetcher {
 	private readonly instructions = new Map<number, RegionInstruction | undefined>();
 	private readonly pages = new Map<number, RegionPage | undefined>();
+	private readonly crossing = new Uint8Array(2 * LONGEST_INSTRUCTION);
 
 	constructor(private readonly source: CodeSource) {}
 
@@ -115,7 +123,7 @@ class Fetcher {
 		return this.pages.get(distance);
 	}
 
-	/** Undefined where none can be decoded, or it goes on in the next page. */
+	/** Undefined where none can be decoded. */
 	at(offset: number): RegionInstruction | undefined {
 		if (this.instructions.has(offset)) return this.instructions.get(offset);
 		const instruction = this.decode(offset);
@@ -126,10 +134,22 @@ class Fetcher {
 	private decode(offset: number): RegionInstruction | undefined {
 		const page = this.page(offset);
 		if (page === undefined) return undefined;
+		const { bytes, longMode } = this.source;
 		const decoded = newDecoded();
 		const start = page.frame + offset - pageDistance(offset) * PAGE_SIZE;
-		const whole = decode(this.source.bytes, start, page.frame + PAGE_SIZE, this.source.longMode, decoded);
-		return whole && decoded.form !== undefined ? { decoded, offset } : undefined;
+		const end = page.frame + PAGE_SIZE;
+		if (decode(bytes, start, end, longMode, decoded)) {
+			return decoded.form && { decoded, offset, crossesTo: undefined };
+		}
+		const next = this.page(offset + PAGE_SIZE);
+		if (next === undefined) return undefined;
+		const { crossing } = this;
+		crossing.set(bytes.subarray(start, end));
+		crossing.set(bytes.subarray(next.frame, next.frame + LONGEST_INSTRUCTION), end - start);
+		const length = end - start + LONGEST_INSTRUCTION;
+		return decode(crossing, 0, length, longMode, decoded) && decoded.form !== undefined
+			? { decoded, offset, crossesTo: next }
+			: undefined;
 	}
 }
 
@@ -169,6 +189,11 @@ export function findRegion(source: CodeSource, entry: number): Region | undefine
 			if (count > 0 && leaders.has(keyOf(offset, call))) break;
 			const instruction = fetcher.at(offset);
 			if (instruction === undefined) break;
+			if (count > 0 && instruction.crossesTo !== undefined) {
+				// A block of its own: the next page is looked at before it.
+				add(offset, call);
+				break;
+			}
 			total++;
 			const ending = endingOf(instruction.decoded);
 			const next = offset + instruction.decoded.length;
@@ -245,16 +270,18 @@ function blockAt(fetcher: Fetcher, leaders: ReadonlyMap<string, Leader>, { start
 			if (leaders.has(keyOf(end, call)) || pageDistance(end) !== pageDistance(start)) break;
 		}
 		const instruction = fetcher.at(end);
-		if (instruction === undefined) break;
+		if (instruction === undefined || (instructions.length > 0 && instruction.crossesTo !== undefined)) break;
 		instructions.push(instruction);
 		end += instruction.decoded.length;
 		ending = endingOf(instruction.decoded);
 	}
 	const page = fetcher.page(start);
-	if (page === undefined || instructions.length === 0) return undefined;
+	const [first] = instructions;
+	if (page === undefined || first === undefined) return undefined;
 	return {
 		start,
 		page,
+		crossesTo: first.crossesTo,
 		call,
 		instructions,
 		end,
@@ -380,7 +407,7 @@ function measure(order: readonly Block[]): void {
 /** Whether on every way to `block` the page has been entered before its end. */
 export function passesThrough(block: Block, page: RegionPage): boolean {
 	for (let above = block; ; above = above.dominator!) {
-		if (above.page === page) return true;
+		if (above.page === page || above.crossesTo === page) return true;
 		if (above.order === 0) return false;
 	}
 }

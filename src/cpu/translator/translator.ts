@@ -65,6 +65,11 @@ const MOST_REGIONS = 0x7ff0;
 /** WebAssembly that may be alive. V8's machine code is several times as long. */
 const CODE_BUDGET = 48 * 2 ** 20;
 
+function pagesOf({ blocks }: Region): CodePage[] {
+	const pages = blocks.flatMap(({ page, crossesTo }) => (crossesTo === undefined ? [page] : [page, crossesTo]));
+	return [...new Set(pages.map((page) => (page as KnownPage).page))];
+}
+
 export class Translator {
 	readonly statistics: TranslatorStatistics = {
 		regions: 0,
@@ -195,7 +200,7 @@ export class Translator {
 			region,
 			longMode,
 			candidate,
-			pages: [...new Set(region.blocks.map((block) => (block.page as KnownPage).page))],
+			pages: pagesOf(region),
 			recordOf,
 		};
 	}

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { packageDirectory } from "../../host/node/package.ts";
 import { DaemonClient } from "./client.ts";
 import { DaemonError } from "./errors.ts";
 import { checkDirectory, type DaemonPaths } from "./paths.ts";
@@ -12,7 +13,7 @@ const INTERVAL = 50;
 
 /** The program that the daemon is: the same command, by the same means (sources or built). */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
-const MAIN = fileURLToPath(new URL(`../../cli/main.${IS_SOURCE ? "ts" : "js"}`, import.meta.url));
+const MAIN = fileURLToPath(new URL(IS_SOURCE ? "src/cli/main.ts" : "dist/cli/main.js", packageDirectory()));
 
 /** @throws DaemonError not-started, and what {@link DaemonClient.connect} throws */
 export async function connectOrStart(paths: DaemonPaths, args: readonly string[] = []): Promise<DaemonClient> {
