@@ -21,27 +21,23 @@ import { emitTimeStamp } from "./time-stamp.ts";
 /** What a variant's function returns. */
 const Outcome = { next: 0, jump: 1, fault: 2, exit: 3 } as const;
 
-/** What a region's function returns (translator/emit.ts). From `variant` on: the outcome of a variant that it called, added. */
+/**
+ * What a region's function returns (translator/emit.ts). From `variant` on: the outcome of a variant that it called, added. Negative: {@link redoAt}.
+ */
 export const RegionOutcome = { jump: 0, redo: 1, variant: 8 } as const;
 
-/** Parameters of the functions by which a region is left before an instruction: page, offset from it, fuel, instructions done; and flags. */
-export const REDO_PARAMETERS = ["i64", "i32", "i32", "i32"] as const;
-export const REDO_FLAGS = ["i32", "i64", "i64"] as const;
+/** Bits of the offset and of the count in {@link redoAt}'s outcome. */
+const REDO_OFFSET_BITS = 25;
+const REDO_DONE_BITS = 6;
 
-/** Emits (page, offset, fuel, done, ...flags): RIP, fuel and, where it has that parameters, the flags of a region that ends early. */
-function emitRedo(module: ModuleBuilder, name: string, withFlags: boolean): FunctionReference {
-	return module.function(name, withFlags ? [...REDO_PARAMETERS, ...REDO_FLAGS] : [...REDO_PARAMETERS], "i32", (f) => {
-		const rip = f.let(i64.add(f.parameter(0, "i64"), i64.extend_i32_s(f.parameter(1, "i32"))));
-		const wide = i32.load8_u(i32.const(layout.STATE), layout.LONG_MODE);
-		f.store64(i32.const(layout.STATE), select(wide, rip, i64.extend_i32_u(i32.wrap(rip))), layout.RIP);
-		f.store32(i32.const(layout.FUEL_LEFT), i32.sub(f.parameter(2, "i32"), f.parameter(3, "i32")));
-		if (withFlags) {
-			f.store32(i32.const(layout.FLAG_KIND), f.parameter(4, "i32"));
-			f.store64(i32.const(layout.STATE), f.parameter(5, "i64"), layout.FLAG_RESULT);
-			f.store64(i32.const(layout.STATE), f.parameter(6, "i64"), layout.FLAG_CARRY);
-		}
-		f.return(i32.const(RegionOutcome.redo));
-	});
+/**
+ * The outcome of a region that ends before the instruction at an offset from its entry's page, `done` instructions behind what FUEL_LEFT knows of;
+ * undefined where it does not fit.
+ */
+export function redoAt(offset: number, done: number): number | undefined {
+	const half = 2 ** (REDO_OFFSET_BITS - 1);
+	if (offset < -half || offset >= half || done >= 2 ** REDO_DONE_BITS) return undefined;
+	return ((2 ** 31) | (done << REDO_OFFSET_BITS) | (offset & (2 ** REDO_OFFSET_BITS - 1))) >> 0;
 }
 
 /** The fast loop leaves this many instructions to the exact single-step loop; no block is longer. */
@@ -356,6 +352,16 @@ export function emitMain(
 				f.set(left, i32.load(i32.const(layout.FUEL_LEFT)));
 				f.set(entries, i32.add(entries, i32.const(1)));
 				f.brIf(next, i32.eqz(outcome));
+				f.if(i32.lt_s(outcome, zero), () => {
+					const unused = 32 - REDO_OFFSET_BITS;
+					const offset = i32.shr_s(i32.shl(outcome, i32.const(unused)), i32.const(unused));
+					const at = f.let(i64.add(page, i64.extend_i32_s(offset)));
+					const wide = i32.load8_u(i32.const(layout.STATE), layout.LONG_MODE);
+					f.store64(i32.const(layout.STATE), select(wide, at, i64.extend_i32_u(i32.wrap(at))), layout.RIP);
+					const done = i32.and(i32.shr_u(outcome, i32.const(REDO_OFFSET_BITS)), i32.const(2 ** REDO_DONE_BITS - 1));
+					f.set(left, i32.sub(left, done));
+					f.set(outcome, i32.const(RegionOutcome.redo));
+				});
 			}),
 		);
 		f.if(i32.load(i32.const(layout.FLAG_KIND)), () => f.call(settleFlags));
@@ -560,8 +566,6 @@ export function emitMain(
 	);
 
 	module.export("materialise", materialise);
-	module.export("redo", emitRedo(module, "redo", false));
-	module.export("redoWithFlags", emitRedo(module, "redoWithFlags", true));
 	module.export("callVariant", callVariantOf);
 	module.export("timeStamp", timeStamp);
 	module.export("enter", enter);

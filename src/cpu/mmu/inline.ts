@@ -21,11 +21,16 @@ export function tlbEntryOffset(low: number, high: number): number {
 	return (Math.imul((low >>> 12) | (high << 20), MULTIPLIER) >>> SHIFT) & MASK;
 }
 
-/** Linear address of the TLB entry of a virtual address. */
-export function tlbEntry(tlb: I32, address: I64): I32 {
+/** Offset of the TLB entry of a virtual address within its TLB. */
+export function tlbSlot(address: I64): I32 {
 	const page = i32.wrap(i64.shr_u(address, i64.const(12)));
 	const product = i32.mul(page, i32.const(MULTIPLIER));
-	return i32.add(tlb, i32.and(i32.shr_u(product, i32.const(SHIFT)), i32.const(MASK)));
+	return i32.and(i32.shr_u(product, i32.const(SHIFT)), i32.const(MASK));
+}
+
+/** Linear address of the TLB entry of a virtual address. */
+export function tlbEntry(tlb: I32, address: I64): I32 {
+	return i32.add(tlb, tlbSlot(address));
 }
 
 /** Whether `bytes` bytes at `address` are covered by the entry, for the access whose tag is at `tag`. */

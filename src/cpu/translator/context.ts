@@ -2,21 +2,23 @@
  * The translator's {@link Context}: registers live in locals of the region's function, operands are known while it is emitted. Whatever is rare - a TLB
  * miss, a fault, an exact slow path - leaves the region before the instruction, which the interpreter then executes.
  *
- * Registers that were written are stored before every place where the region may be left, so that such an exit has no registers to save: it is a
- * call and a return, and V8 need not bring the registers of dozens of exits to the same places.
+ * Registers that were written are stored before every place where the region may be left, so that such an exit has no registers to save: it stores
+ * fuel and flags, and returns a constant that says where it is.
  */
 import type { Decoded } from "../decode/decoder.ts";
 import { loadBits, storeBits } from "../interpreter/context.ts";
+import { RegionOutcome, redoAt } from "../interpreter/module.ts";
 import * as layout from "../layout.ts";
-import { tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
+import { tlbHit, tlbSlot } from "../mmu/inline.ts";
 import { Exit } from "../processor.ts";
 import { Gpr } from "../registers.ts";
 import type { Context } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand } from "../semantics/table.ts";
-import { type I32, type I64, i32, i64, i64x2, select, type V128, v128 } from "../wasm/expression.ts";
+import { type I32, type I64, i32, i64, i64x2, type Relative, select, type V128, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
+import { closed, type KnownPage, knownPage, Lookup } from "./known-pages.ts";
 import * as lazy from "./lazy-flags.ts";
 
 /** Thrown by a context while it emits an instruction that a region cannot hold: the caller emits a call of its variant instead. */
@@ -25,6 +27,8 @@ export class NotTranslatable extends Error {}
 const STATE = i32.const(layout.STATE);
 const GPR_COUNT = 16;
 const XMM_COUNT = 16;
+/** Pages that are known at a time. */
+const KNOWN_PAGES = 6;
 
 /** Which registers a region has in locals. */
 export interface RegisterUse {
@@ -43,10 +47,6 @@ export interface RegionFunctions {
 	readonly materialise: FunctionReference;
 	/** (record) -> outcome of its variant. */
 	readonly callVariant: FunctionReference;
-	/** (page, offset from it, fuel, instructions done) -> RegionOutcome.redo: the interpreter shall go on with the instruction there. */
-	readonly redo: FunctionReference;
-	/** {@link redo}, and the kind and the two words of the flags. */
-	readonly redoWithFlags: FunctionReference;
 	/** (fuel left) -> i64 time stamp. */
 	readonly timeStamp: FunctionReference;
 }
@@ -63,7 +63,6 @@ export interface Transfer {
 export class RegionLocals {
 	readonly gpr: Local<"i64">[] = [];
 	readonly xmm: Local<"v128">[] = [];
-	readonly tlb: Local<"i32">;
 	/** Virtual address of the entry's page. */
 	readonly page: Local<"i64">;
 	readonly kind: Local<"i32">;
@@ -73,6 +72,8 @@ export class RegionLocals {
 	readonly oldKind: Local<"i32">;
 	readonly oldFirst: Local<"i64">;
 	readonly oldSecond: Local<"i64">;
+	/** Linear addresses in pages that were looked up: {@link KnownPage}. */
+	readonly linear: Local<"i32">[] = [];
 	/** Fuel. */
 	readonly left: Local<"i32">;
 
@@ -80,7 +81,7 @@ export class RegionLocals {
 		this.left = f.parameter(0, "i32");
 		for (let index = 0; index < GPR_COUNT; index++) this.gpr.push(f.local("i64"));
 		for (let index = 0; index < XMM_COUNT; index++) this.xmm.push(f.local("v128"));
-		this.tlb = f.local("i32");
+		for (let index = 0; index < KNOWN_PAGES; index++) this.linear.push(f.local("i32"));
 		this.page = f.local("i64");
 		this.kind = f.local("i32");
 		this.first = f.local("i64");
@@ -97,20 +98,47 @@ export interface Knowledge {
 	kind: number | undefined;
 	/** The context block still has the same flags. */
 	clean: boolean;
+	/** What the general registers are, by their numbers, where that is known to be relative to something. */
+	values: (Relative | undefined)[];
+	/** Pages that were looked up on the way here, the latest last: at most as many as there are locals for them. */
+	pages: KnownPage[];
+}
+
+export function noKnowledge(clean: boolean): Knowledge {
+	return { kind: undefined, clean, values: [], pages: [] };
+}
+
+/** What of it holds at the start of a block that control only comes to from here. */
+export function passedOn({ kind, clean, values, pages }: Knowledge): Knowledge {
+	return { kind, clean, values: [...values], pages: closed(pages) };
+}
+
+/** What all the code of a region is in: 64-bit or compatibility mode, and which TLB context translates. */
+export interface Place {
+	readonly longMode: boolean;
+	readonly space: number;
 }
 
 /** What the instructions of a region share while it is emitted. */
 export class RegionCode {
 	readonly locals: RegionLocals;
+	readonly longMode: boolean;
+	/** Linear address of the TLB. */
+	readonly tlb: number;
 	readonly use = noRegisters();
 	/** Registers that the context block does not have yet. Empty at every end of a block. */
 	private readonly staleGpr = new Set<number>();
 	private readonly staleXmm = new Set<number>();
+	/** Stand for the bases of segments and for the page of the entry, which stay the same within a region. */
+	private readonly bases = new Map<number, object>();
 
 	constructor(
 		readonly f: FunctionBuilder,
 		readonly functions: RegionFunctions,
+		{ longMode, space }: Place,
 	) {
+		this.longMode = longMode;
+		this.tlb = layout.TLB + space * layout.TLB_SIZE;
 		this.locals = new RegionLocals(f);
 	}
 
@@ -122,6 +150,30 @@ export class RegionCode {
 	xmmWritten(register: number): void {
 		this.use.xmm.add(register);
 		this.staleXmm.add(register);
+	}
+
+	/** What addresses are relative to that are computed from a slot's value. */
+	base(slot: number): object {
+		let base = this.bases.get(slot);
+		if (base === undefined) {
+			base = {};
+			this.bases.set(slot, base);
+		}
+		return base;
+	}
+
+	/** Code was called that may change registers, bases and the TLB. */
+	forgetAddresses(knowledge: Knowledge): void {
+		knowledge.values = [];
+		knowledge.pages = [];
+		this.bases.clear();
+	}
+
+	/** A local for the linear address of a page that becomes known; the page that was known for longest has to leave it. */
+	linearLocal({ pages }: Knowledge): Local<"i32"> {
+		const { linear } = this.locals;
+		const free = linear.find((local) => pages.every((page) => page.linear !== local));
+		return free ?? pages.shift()!.linear;
 	}
 
 	/** Stores the registers that were written. @param always whether control always comes here, or only on a condition. */
@@ -158,19 +210,17 @@ export class RegionCode {
 	/** Leaves the region before the instruction at `offset`, `done` instructions behind the last booking of fuel. Registers must be flushed. */
 	redo(offset: number, done: number, knowledge: Knowledge): void {
 		const { f, locals } = this;
-		const { kind, clean } = knowledge;
-		const place = [locals.page, i32.const(offset), locals.left, i32.const(done)] as const;
-		if (!clean && kind !== undefined && !lazy.isStep(kind)) {
-			this.use.flags = true;
-			const flags = [i32.const(kind), locals.first, locals.second] as const;
-			f.return(f.callFor("i32", this.functions.redoWithFlags, ...place, ...flags));
+		this.saveFlags(knowledge);
+		const outcome = redoAt(offset, done);
+		if (outcome !== undefined) {
+			f.store32(i32.const(0), locals.left, layout.FUEL_LEFT);
+			f.return(i32.const(outcome));
 			return;
 		}
-		if (!clean) {
-			this.use.flags = true;
-			this.materialise();
-		}
-		f.return(f.callFor("i32", this.functions.redo, ...place));
+		const rip = i64.add(locals.page, i64.const(offset));
+		f.store64(STATE, this.longMode ? rip : zext(rip, 32), layout.RIP);
+		f.store32(i32.const(0), i32.sub(locals.left, i32.const(done)), layout.FUEL_LEFT);
+		f.return(i32.const(RegionOutcome.redo));
 	}
 }
 
@@ -212,7 +262,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 	/** Leaves the region before this instruction, where `condition` is not 0 or is not given. */
 	private redo(condition?: I32): void {
 		const { code, f } = this;
-		code.flush(f.nesting === this.depth);
+		code.flush(this.always);
 		const leave = (): void => code.redo(this.offset, this.done, this.knowledge);
 		if (condition === undefined) leave();
 		else f.unlikely(condition, leave);
@@ -220,14 +270,24 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	// ---- registers ----
 
-	private readGpr(register: number): Local<"i64"> {
+	/** Whether control comes here whenever the instruction is executed. */
+	private get always(): boolean {
+		return this.f.nesting === this.depth;
+	}
+
+	private readGpr(register: number): I64 {
 		this.use.gpr.add(register);
-		return this.locals.gpr[register]!;
+		const local = this.locals.gpr[register]!;
+		const { values } = this.knowledge;
+		if (this.always) values[register] ??= { to: {}, by: 0 };
+		const relative = values[register];
+		return relative === undefined ? local : { ...local, relative };
 	}
 
 	private writeGpr(register: number, value: I64): void {
 		this.f.set(this.locals.gpr[register]!, value);
 		this.code.gprWritten(register);
+		this.knowledge.values[register] = this.always ? value.relative : undefined;
 	}
 
 	gpr(register: number, bits = 64): I64 {
@@ -369,7 +429,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	private slot(slot: number): I64 | undefined {
 		if (slot === layout.SLOT_ZERO) return undefined;
-		if (slot === layout.SLOT_PAGE) return this.locals.page;
+		if (slot === layout.SLOT_PAGE) return { ...this.locals.page, relative: { to: this.code.base(slot), by: 0 } };
 		return slot < GPR_COUNT ? this.readGpr(slot) : this.state64(slot * 8);
 	}
 
@@ -394,16 +454,39 @@ export class TranslatorContext extends ContextBlock implements Context {
 		const slot = segment === "operand" ? this.decoded.segment : layout.SLOT_ES_BASE + segment;
 		if (slot === layout.SLOT_ZERO || (this.longMode && slot < layout.SLOT_FS_BASE)) return address;
 		const sum = i64.add(address, this.state64(slot * 8));
-		return this.longMode ? sum : zext(sum, 32);
+		if (!this.longMode) return zext(sum, 32);
+		const { constant } = address;
+		// A per-CPU variable: GS and a number.
+		if (constant === undefined || constant !== BigInt.asIntN(31, constant)) return sum;
+		return { ...sum, relative: { to: this.code.base(slot), by: Number(constant) } };
 	}
 
 	private translated(tag: typeof layout.TLB_READ | typeof layout.TLB_WRITE, address: I64, bytes: number): I32 {
 		const { f } = this;
 		// The interpreter begins an instruction anew, which must find memory as it was: ENTER reads frames that it may have overwritten.
 		if (tag === layout.TLB_READ && this.stored) throw new NotTranslatable("load behind a store");
-		const entry = f.let(tlbEntry(this.locals.tlb, address));
-		this.redo(i32.eqz(tlbHit(entry, tag, address, bytes)));
-		return f.let(tlbLinear(entry, address));
+		const { code, knowledge } = this;
+		const { relative } = address;
+		const write = tag === layout.TLB_WRITE;
+		const known = relative && knownPage(knowledge.pages, relative, bytes, write, this.always);
+		// Copies: the locals of known pages may go to others before the instruction is through.
+		if (known !== undefined) return f.let(i32.add(known.linear, i32.const(relative!.by - known.first)));
+		if (relative === undefined || !this.always) {
+			const slot = f.let(tlbSlot(address));
+			this.redo(i32.eqz(tlbHit(slot, code.tlb + tag, address, bytes)));
+			return f.let(i32.add(i32.wrap(address), i32.load(slot, code.tlb + layout.TLB_ADDEND)));
+		}
+		const lookup = new Lookup(code.tlb);
+		const lowest = f.let(i64.add(address, lookup.distance(0)));
+		const slot = f.local("i32");
+		f.set(slot, tlbSlot(lowest));
+		const page = i64.and(i64.add(lowest, lookup.distance(bytes - 1)), i64.const(-layout.PAGE_SIZE));
+		this.redo(i64.ne(page, lookup.tag(slot, tag)));
+		const linear = code.linearLocal(knowledge);
+		f.set(linear, i32.add(i32.wrap(address), i32.load(slot, code.tlb + layout.TLB_ADDEND)));
+		const { to, by } = relative;
+		knowledge.pages.push({ to, first: by, linear, low: by, high: by + bytes, writable: write, lookup });
+		return f.let(linear);
 	}
 
 	load(bits: number, address: I64): I64 {
@@ -445,7 +528,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	/** Knowledge gained inside a conditional part holds only there, and spoils what was known before. */
 	private know(kind: number): void {
-		this.knowledge.kind = this.f.nesting === this.depth ? kind : undefined;
+		this.knowledge.kind = this.always ? kind : undefined;
 	}
 
 	private touchFlags(): void {
@@ -578,12 +661,12 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	/** A service in a conditional part is a slow path: the interpreter takes it. */
 	service(): I32 {
-		if (this.f.nesting === this.depth) throw new NotTranslatable("service");
+		if (this.always) throw new NotTranslatable("service");
 		this.redo();
 		return i32.const(0);
 	}
 	exit(reason: Exit): void {
-		if (this.f.nesting !== this.depth) this.redo();
+		if (!this.always) this.redo();
 		else if (reason === Exit.timeStamp) this.timeStamp();
 		else throw new NotTranslatable("exit");
 	}

@@ -3,10 +3,10 @@
  * and the fuel that is left in memory. It begins by loading the registers that it uses into locals; then comes the structured code of its blocks.
  */
 import { operandsOf } from "../interpreter/context.ts";
-import { REDO_FLAGS, REDO_PARAMETERS, RegionOutcome } from "../interpreter/module.ts";
+import { RegionOutcome } from "../interpreter/module.ts";
 import { type Variant, variantKey, variantOf } from "../interpreter/record.ts";
 import * as layout from "../layout.ts";
-import { tlbEntry } from "../mmu/inline.ts";
+import { tlbSlot } from "../mmu/inline.ts";
 import { forms, type Operand } from "../semantics/table.ts";
 import type { ValueType } from "../wasm/encoding.ts";
 import { type I64, i32, i64, v128 } from "../wasm/expression.ts";
@@ -15,6 +15,9 @@ import { ModuleBuilder } from "../wasm/module.ts";
 import {
 	type Knowledge,
 	NotTranslatable,
+	noKnowledge,
+	type Place,
+	passedOn,
 	RegionCode,
 	type RegionFunctions,
 	type RegionLocals,
@@ -27,9 +30,8 @@ import { type Block, passesThrough, type Region, type RegionInstruction, type Re
 const STATE = i32.const(layout.STATE);
 
 /** What a region needs to know of the place it is made for. */
-export interface RegionSource {
+export interface RegionSource extends Place {
 	readonly region: Region;
-	readonly longMode: boolean;
 	/** Linear address of a decoded record of the instruction at an offset from the entry's page, for those that the region hands to the interpreter's function; 0 if there is none. */
 	recordOf(offset: number): number;
 }
@@ -39,9 +41,7 @@ const IMPORTS: Readonly<
 > = {
 	materialise: [lazy.MATERIALISE_PARAMETERS, undefined],
 	callVariant: [["i32"], "i32"],
-	redo: [REDO_PARAMETERS, "i32"],
 	timeStamp: [["i32"], "i64"],
-	redoWithFlags: [[...REDO_PARAMETERS, ...REDO_FLAGS], "i32"],
 };
 
 function importFunctions(module: ModuleBuilder): RegionFunctions {
@@ -79,10 +79,10 @@ class RegionEmitter {
 		private readonly source: RegionSource,
 		functions: RegionFunctions,
 	) {
-		this.code = new RegionCode(f, functions);
+		this.code = new RegionCode(f, functions, source);
 		this.locals = this.code.locals;
 		const { blocks, entry } = source.region;
-		if (!entry.isLoop) this.entryKnowledge.set(entry, { kind: undefined, clean: true });
+		if (!entry.isLoop) this.entryKnowledge.set(entry, noKnowledge(true));
 		const instructions = blocks.flatMap((block) => block.instructions);
 		if (instructions.some((one) => !isTranslatable(one, source.longMode))) this.useEverything(instructions);
 	}
@@ -104,7 +104,8 @@ class RegionEmitter {
 		const { f, locals } = this;
 		this.tree(this.source.region.entry);
 		f.prologue(() => {
-			f.set(locals.tlb, i32.load(i32.const(layout.CURRENT_TLB)));
+			const otherSpace = i32.ne(i32.load(i32.const(layout.CURRENT_SPACE)), i32.const(this.source.space));
+			f.if(otherSpace, () => this.code.redo(this.source.region.entry.start, 0, noKnowledge(true)));
 			f.set(locals.page, i64.load(STATE, layout.SLOT_PAGE * 8));
 			this.loadRegisters();
 			if (this.code.use.flags) f.set(locals.kind, i32.load(i32.const(layout.FLAG_KIND)));
@@ -169,7 +170,7 @@ class RegionEmitter {
 		else if (to.isMerge) f.br(this.merges.get(to)!);
 		else {
 			// Its only way in: what is known of the flags is known there too.
-			if (!to.isLoop) this.entryKnowledge.set(to, { ...knowledge });
+			if (!to.isLoop) this.entryKnowledge.set(to, passedOn(knowledge));
 			this.tree(to);
 		}
 	}
@@ -185,12 +186,13 @@ class RegionEmitter {
 
 	/** Leaves for the instruction at `start` where another frame is mapped at `offset`. */
 	private requirePage(offset: number, page: RegionPage, start: number, knowledge: Knowledge): void {
-		const { f, locals } = this;
+		const { f } = this;
 		f.scratch(() => {
 			const address = f.let(i64.and(this.addressOf(offset), i64.const(-layout.PAGE_SIZE)));
-			const entry = f.let(tlbEntry(locals.tlb, address));
-			const mapped = i64.eq(i64.load(entry, layout.TLB_EXECUTE), address);
-			const expected = i32.eq(i32.load(entry, layout.TLB_CODE), i32.const(page.index));
+			const slot = f.let(tlbSlot(address));
+			const { tlb } = this.code;
+			const mapped = i64.eq(i64.load(slot, tlb + layout.TLB_EXECUTE), address);
+			const expected = i32.eq(i32.load(slot, tlb + layout.TLB_CODE), i32.const(page.index));
 			f.unlikely(i32.eqz(i32.and(mapped, expected)), () => this.leaveFor(this.addressOf(start), knowledge));
 		});
 	}
@@ -205,7 +207,7 @@ class RegionEmitter {
 
 	private block(block: Block): void {
 		const { code, f, locals } = this;
-		const knowledge: Knowledge = this.entryKnowledge.get(block) ?? { kind: undefined, clean: false };
+		const knowledge: Knowledge = this.entryKnowledge.get(block) ?? noKnowledge(false);
 		if (block.order === 0 || block.isLoop) {
 			f.unlikely(i32.lt_s(locals.left, i32.const(block.longest)), () => code.redo(block.start, 0, knowledge));
 		}
@@ -282,6 +284,7 @@ class RegionEmitter {
 			f.return(i32.const(RegionOutcome.jump));
 		});
 		this.loadRegisters();
+		code.forgetAddresses(knowledge);
 		f.set(locals.kind, i32.const(lazy.WORDS));
 		knowledge.kind = lazy.WORDS;
 		knowledge.clean = true;
@@ -317,9 +320,9 @@ function tryEmit(one: RegionInstruction, longMode: boolean, variant: Variant): b
 	const functions = importFunctions(module);
 	let answer = true;
 	module.function("probe", ["i32"], "i32", (f) => {
-		const knowledge: Knowledge = { kind: undefined, clean: false };
+		const knowledge = noKnowledge(false);
 		const context = new TranslatorContext(
-			new RegionCode(f, functions),
+			new RegionCode(f, functions, { longMode, space: 0 }),
 			knowledge,
 			one.decoded,
 			one.offset,

@@ -170,7 +170,7 @@ export class Translator {
 	/** The region that begins at a candidate; undefined where there is none to be made. */
 	private sourceOf(candidate: Candidate): Source | undefined {
 		const { code, memory } = this;
-		const { page, offset, longMode, asked } = candidate;
+		const { page, offset, longMode, space, asked } = candidate;
 		const at = code.recordAt(page, offset);
 		if (at === 0 || memory.u16(at) < record.KIND_FIRST || memory.u16(at) >= record.KIND_REGION) return undefined;
 		if (!asked && this.covered.get(page)?.delete(offset)) {
@@ -199,6 +199,7 @@ export class Translator {
 		return {
 			region,
 			longMode,
+			space,
 			candidate,
 			pages: pagesOf(region),
 			recordOf,

@@ -13,6 +13,9 @@ export const VALUE_TYPE_CODE: Readonly<Record<ValueType, number>> = {
 	v128: 0x7b,
 };
 
+/** Bytes of the longest LEB128 of 32 bits. */
+const PADDED = 5;
+
 export class ByteWriter {
 	private buffer = new Uint8Array(256);
 	private end = 0;
@@ -53,6 +56,23 @@ export class ByteWriter {
 				return;
 			}
 			this.byte(low | 0x80);
+		}
+	}
+
+	/** LEB128 of an i32, signed or not, in five bytes, which {@link patch} can change. @returns where they begin */
+	padded(value: number): number {
+		const position = this.end;
+		this.reserve(PADDED);
+		this.end += PADDED;
+		this.patch(position, value);
+		return position;
+	}
+
+	/** Changes a number that {@link padded} has written. */
+	patch(position: number, value: number): void {
+		let rest = value | 0;
+		for (let index = 0; index < PADDED; index++, rest >>= 7) {
+			this.buffer[position + index] = (rest & 0x7f) | (index < PADDED - 1 ? 0x80 : 0);
 		}
 	}
 

@@ -10,6 +10,14 @@ export interface Expression<T extends ValueType = ValueType> {
 	readonly emit: (code: ByteWriter) => void;
 	/** The value, where it is a constant. */
 	readonly constant?: T extends "i64" ? bigint : number;
+	/** What is known of the value beyond that, where something is. */
+	readonly relative?: Relative;
+}
+/** A value is another one, whatever that is, plus a constant of at most 31 bits. */
+export interface Relative {
+	/** Stands for the other value: any object. */
+	readonly to: object;
+	readonly by: number;
 }
 export type I32 = Expression<"i32">;
 export type I64 = Expression<"i64">;
@@ -91,6 +99,17 @@ function i64Folding(opcode: number, fold: Fold64, identity?: bigint) {
 			if (right.constant === identity) return left;
 		}
 		return plain(left, right);
+	};
+}
+
+/** The sum or (`sign` -1) the difference of two values, which is relative to what the left one is if the right one is a constant. */
+function i64Sum(opcode: number, sign: 1 | -1) {
+	const plain = i64Folding(opcode, (a, b) => (sign > 0 ? a + b : a - b), 0n);
+	return (left: I64, right: I64): I64 => {
+		const sum = plain(left, right);
+		if (left.relative === undefined || right.constant === undefined) return sum;
+		const by = left.relative.by + sign * Number(right.constant);
+		return Math.abs(by) < 2 ** 31 ? { ...sum, relative: { to: left.relative.to, by } } : sum;
 	};
 }
 
@@ -180,8 +199,8 @@ export const i64 = {
 	clz: unary<"i64", "i64">("i64", 0x79),
 	ctz: unary<"i64", "i64">("i64", 0x7a),
 	popcnt: unary<"i64", "i64">("i64", 0x7b),
-	add: i64Folding(0x7c, (a, b) => a + b, 0n),
-	sub: i64Folding(0x7d, (a, b) => a - b, 0n),
+	add: i64Sum(0x7c, 1),
+	sub: i64Sum(0x7d, -1),
 	mul: i64Folding(0x7e, (a, b) => a * b, 1n),
 	div_s: binary<"i64", "i64">("i64", 0x7f),
 	div_u: binary<"i64", "i64">("i64", 0x80),

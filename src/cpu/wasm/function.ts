@@ -117,7 +117,7 @@ export class FunctionBuilder {
 		if (value.constant !== undefined) return value;
 		const local = this.local(value.type);
 		this.set(local, value);
-		return local;
+		return value.relative === undefined ? local : { ...local, relative: value.relative };
 	}
 
 	setGlobal<T extends ValueType>(global: GlobalReference<T>, value: Expression<NoInfer<T>>): void {
