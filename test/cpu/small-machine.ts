@@ -16,6 +16,12 @@ export interface SmallMachine {
 	readonly registers: Registers;
 	/** Puts bytes at an address, as a guest's store would. */
 	write(address: number, bytes: readonly number[]): void;
+	/** Four bytes of the page that was at an address in the beginning. */
+	read(address: number): number;
+	/** Puts another of the pages, or none, where one is mapped; forgets no translation. */
+	map(address: number, page: number | undefined): void;
+	/** Frame of a page. */
+	frame(page: number): number;
 }
 
 export function smallMachine(
@@ -54,5 +60,11 @@ export function smallMachine(
 			engine.codeChanged(mfn);
 			memory.bytes.set(bytes, memory.frame(mfn) + (address & 0xfff));
 		},
+		read: (address) => memory.u32(memory.frame(Frame.pages + ((address - BASE) >> 12)) + (address & 0xfff)),
+		map(address, page) {
+			const at = memory.frame(Frame.l1) + ((address - BASE) >> 12) * 8;
+			memory.setU64(at, page === undefined ? 0 : (Frame.pages + page) * layout.PAGE_SIZE + PRESENT_WRITABLE_USER);
+		},
+		frame: (page) => Frame.pages + page,
 	};
 }

@@ -1,0 +1,105 @@
+/** Regions where pages end: code that goes on in the next one, and accesses that share a look-up. */
+import { expect, test } from "vitest";
+import { Exit } from "../../src/cpu/processor.ts";
+import { Gpr } from "../../src/cpu/registers.ts";
+import { BASE, type SmallMachine, smallMachine } from "./small-machine.ts";
+
+/** Adds an immediate to RBX, RCX times; the last byte of the immediate is in the next page. */
+const CROSSING_AT = BASE + 0xff9;
+const CROSSING = [
+	...[0x48, 0xff, 0xc9], // dec rcx
+	...[0xb8, 0x01, 0x00, 0x00, 0x00], // mov eax, 1
+	...[0x48, 0x01, 0xc3], // add rbx, rax
+	...[0x48, 0x85, 0xc9], // test rcx, rcx
+	...[0x75, 0xf0], // jnz the first
+	0xcc,
+];
+
+function runCrossing({ engine, registers }: SmallMachine, rounds: number): number {
+	registers.rip = CROSSING_AT;
+	registers.set(Gpr.rbx, 0);
+	registers.set(Gpr.rcx, rounds);
+	let exit: Exit = Exit.fuel;
+	while (exit === Exit.fuel) exit = engine.run(5000);
+	expect(exit).toBe(Exit.softwareInterrupt);
+	return registers.get(Gpr.rbx);
+}
+
+test("an instruction across two pages is part of a region, as long as both are what they were", () => {
+	const machine = smallMachine(4, { hotCount: 20 });
+	const { engine } = machine;
+	machine.write(CROSSING_AT, CROSSING);
+	runCrossing(machine, 5000);
+	engine.translateQueued();
+	const before = { ...engine.statistics };
+	expect(runCrossing(machine, 5000)).toBe(5000);
+	const { instructions, translated } = engine.statistics;
+	expect(translated - before.translated).toBeGreaterThan(0.9 * (instructions - before.instructions));
+	// The part in the next page changes.
+	machine.write(BASE + 0x1000, [0x02]);
+	expect(runCrossing(machine, 5000)).toBe(5000 * 0x0200_0001);
+	engine.translateQueued();
+	expect(runCrossing(machine, 5000)).toBe(5000 * 0x0200_0001);
+	// Another page comes there.
+	machine.write(BASE + 0x3000, [0x01, ...CROSSING.slice(8)]);
+	machine.map(BASE + 0x1000, 3);
+	engine.flushAll();
+	expect(runCrossing(machine, 5000)).toBe(5000 * 0x0100_0001);
+});
+
+const PUSHES = [0x50, 0x51, 0x52, 0x53, 0x56, 0x57, 0xcc];
+const POPS = [0x58, 0x59, 0x5a, 0x5b, 0x5e, 0x5f, 0xcc];
+/** Reads two quadwords, then writes one between them, all relative to RDI. */
+const READS_AND_WRITE = [
+	...[0x48, 0x8b, 0x07], // mov rax, [rdi]
+	...[0x48, 0x8b, 0x5f, 0x18], // mov rbx, [rdi+24]
+	...[0x48, 0x89, 0x4f, 0x08], // mov [rdi+8], rcx
+	0xcc,
+];
+const FIRST_PAGE = 1;
+const BOUNDARY = BASE + (FIRST_PAGE + 1) * 4096;
+
+test.each([
+	["pushes", PUSHES],
+	["pops", POPS],
+	["reads and a write", READS_AND_WRITE],
+])("%s over the end of a page do what they do one by one", (_, code) => {
+	const machines = [false, true].map((translated) => {
+		const machine = smallMachine(FIRST_PAGE + 2, translated ? {} : { tier: "interpreter" });
+		machine.write(BASE, code);
+		if (translated) {
+			machine.engine.requestTranslation();
+			machine.engine.translateQueued();
+		}
+		return machine;
+	});
+	for (const missing of [undefined, FIRST_PAGE, FIRST_PAGE + 1]) {
+		for (let distance = -64; distance <= 64; distance += 4) {
+			const [expected, actual] = machines.map((machine) => outcome(machine, missing, distance));
+			expect(actual, `${distance} bytes from the boundary`).toEqual(expected);
+		}
+	}
+	expect(machines[1]!.engine.statistics.regionEntries).toBeGreaterThan(0);
+});
+
+/** What is in registers and memory, and how it ended: with the pages in the TLB and without. */
+function outcome(machine: SmallMachine, missing: number | undefined, distance: number): unknown[] {
+	const { engine, registers } = machine;
+	for (const page of [FIRST_PAGE, FIRST_PAGE + 1]) {
+		machine.map(BASE + page * 4096, page === missing ? undefined : page);
+	}
+	engine.flushAll();
+	for (let at = -128; at < 128; at += 4) machine.write(BOUNDARY + at, [at & 0xff, 1, 2, 3]);
+	const results: unknown[] = [];
+	for (let round = 0; round < 2; round++) {
+		for (const register of [Gpr.rax, Gpr.rcx, Gpr.rdx, Gpr.rbx, Gpr.rsi]) registers.set(register, 0x100 + register);
+		registers.set(Gpr.rsp, BOUNDARY + distance);
+		registers.set(Gpr.rdi, BOUNDARY + distance);
+		registers.rip = BASE;
+		const exit = engine.run(1000);
+		results.push(exit, registers.rip, registers.vector, exit === Exit.exception ? registers.cr2 : 0);
+		for (let register = 0; register < 8; register++) results.push(registers.get(register));
+	}
+	for (let at = -128; at < 128; at += 4) results.push(machine.read(BOUNDARY + at));
+	return results;
+}
