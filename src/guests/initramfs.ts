@@ -16,6 +16,7 @@ export const GUEST_MODULES: readonly string[] = [
 	"overlay",
 	"squashfs",
 	"loop",
+	"xen_wdt",
 	// ext4 asks the crypto layer for crc32c by name, which no dependency shows.
 	"crc32c_generic",
 	"crc32c-intel",

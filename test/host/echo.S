@@ -1,11 +1,12 @@
 # For host.test.ts: a PV guest that says what its command line says, then repeats what is typed in capital letters until "." powers
-# it off, "*" asks for a restart, "!" crashes it. Its console page is two pages behind start_info (domain builder's order); SYSCALL is a hypercall.
+# it off, "*" asks for a restart, "!" crashes it, "#" sets a watchdog of one second, which it never sets again. Its console page is two pages behind start_info (domain builder's order); SYSCALL is a hypercall.
 
 	.set EVENT_CHANNEL_OP, 32
 	.set SCHED_OP, 29
 	.set EVTCHNOP_SEND, 4
 	.set SCHEDOP_YIELD, 0
 	.set SCHEDOP_SHUTDOWN, 2
+	.set SCHEDOP_WATCHDOG, 6
 	# struct start_info
 	.set CONSOLE_EVTCHN, 80
 	.set COMMAND_LINE, 128
@@ -60,9 +61,16 @@ take:	mov %ecx, %edx
 	je restart
 	cmp $'!', %al
 	je crash
+	cmp $'#', %al
+	je watch
 	and $~0x20, %al
 	call put
 	call tell
+	jmp listen
+watch:	mov $SCHEDOP_WATCHDOG, %edi
+	lea watchdog(%rip), %rsi
+	mov $SCHED_OP, %eax
+	syscall
 	jmp listen
 restart:
 	movl $1, reason(%rip)
@@ -90,3 +98,5 @@ tell:	mov CONSOLE_EVTCHN(%rbx), %eax
 
 	.data
 reason:	.long 0
+	# id (0: a new one), timeout in seconds
+watchdog: .long 0, 1

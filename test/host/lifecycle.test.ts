@@ -143,6 +143,25 @@ describe.runIf(canAssemble)("the life of domains", () => {
 		host.stop();
 	});
 
+	it("does what is wanted of one whose watchdog was not set again in time", async () => {
+		const host = newHost();
+		const { timers } = host.use();
+		const domain = await host.createDomain(options({ onWatchdog: "rename-restart", onCrash: "destroy" }), (created) => {
+			// Its successor goes another way.
+			created.console.write(created.id === 1 ? "#" : "!");
+		});
+		expect(await domain.ended).toMatchObject({ reason: "watchdog", action: "rename-restart" });
+		const next = await domain.successor;
+		expect(await next?.ended).toMatchObject({ reason: "crash", action: "destroy" });
+		expect([domain.isDestroyed, domain.info().uptimeSeconds >= 1]).toEqual([false, true]);
+		expect(host.log).toContain("Watchdog timer fired for domain 1\n");
+		await domain.destroy();
+		await next?.successor;
+		// Its timers went with it.
+		expect(host.use().timers).toBe(timers);
+		host.stop();
+	});
+
 	it("refuses actions by name", async () => {
 		expect(parseEndAction("coredump-restart")).toBe("coredump-restart");
 		expect(await codeOf(() => parseEndAction("soft-reset"))).toBe("unsupported");
