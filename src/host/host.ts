@@ -8,6 +8,8 @@ import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { StoreClient } from "../store/client.ts";
 import { countUse, type MachineUse } from "../toolstack/audit.ts";
+import type { ChannelSpecification } from "../toolstack/config/channel.ts";
+import { closeChannels, type OpenChannel } from "../toolstack/consoles.ts";
 import { type BuiltGuest, buildGuest } from "../toolstack/create.ts";
 import { closeDisks, type DiskRequest } from "../toolstack/disks.ts";
 import { Domains } from "../toolstack/domains.ts";
@@ -89,6 +91,8 @@ export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingPa
 	readonly networks?: readonly (NetworkRequest | string)[];
 	/** Consoles beside the first that it has from the beginning (hvc1, ...); none by default. */
 	readonly furtherConsoles?: number;
+	/** Channels that it has from the beginning: xl's specifications ("connection=socket,name=agent,path=/run/agent"), or objects; they come first. */
+	readonly channels?: readonly (ChannelSpecification | string)[];
 	/** Folders of the host that it shares from the beginning: xl's specifications ("tag=home,path=/home/me"), or objects. */
 	readonly shares?: readonly (ShareRequest | string)[];
 	/** Frames of its grant table and of its mappings of others' grants, and the highest event channel, at the most. */
@@ -153,7 +157,7 @@ export class Host {
 	 * @param prepare called before its first instruction, for listeners that must miss nothing; and again with each domain that is started
 	 * in its place when it ends (the actions `restart`, `rename-restart`, `coredump-restart`).
 	 * @throws ImageError where the kernel or the ramdisk cannot be booted; ToolstackError where an option cannot be;
-	 * DiskSpecificationError and BlockError for a disk; ShareSpecificationError for a shared folder.
+	 * DiskSpecificationError and BlockError for a disk; ShareSpecificationError for a shared folder; ChannelError for a channel.
 	 */
 	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
 		const name = options.name ?? this.domains.unusedName("guest");
@@ -217,14 +221,17 @@ export class Host {
 		};
 		const disks = await this.machine.disks.openAll(options.disks ?? []);
 		let networks: OpenNetwork[] = [];
+		let channels: readonly OpenChannel[] = [];
 		let shares: readonly OpenShare[] = [];
 		let built: BuiltGuest;
 		try {
 			networks = await this.machine.networks.openAll(options.networks ?? []);
+			channels = await this.machine.consoles.openAll(options.channels ?? []);
 			shares = this.machine.shares.openAll(options.shares ?? []);
 			built = buildGuest(this.machine, request);
 		} catch (error) {
 			closeShares(shares);
+			closeChannels(channels);
 			closeNetworks(networks);
 			await closeDisks(disks);
 			throw error;
@@ -232,6 +239,9 @@ export class Host {
 		try {
 			this.machine.disks.attachAll(built.domain.id, disks);
 			this.machine.networks.attachAll(built.domain.id, networks, options.name);
+			const open = channels;
+			channels = [];
+			this.machine.consoles.attachAll(built.domain.id, open);
 			for (let count = 0; count < (options.furtherConsoles ?? 0); count++)
 				this.machine.consoles.attach(built.domain.id);
 			const ready = shares;
@@ -239,6 +249,7 @@ export class Host {
 			this.machine.shares.attachAll(built.domain.id, ready);
 		} catch (error) {
 			closeShares(shares);
+			closeChannels(channels);
 			built.destroy();
 			throw error;
 		}

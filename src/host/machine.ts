@@ -54,8 +54,8 @@ export function createMachine(
 	writeInitialNodes(store);
 	const backends = new BackendBus(store, service);
 	const disks = new Disks(store, backends, platform.blockFiles(clock === "deterministic"));
-	const networks = new NetworkInterfaces(hypervisor, store, backends, platform.network, nat);
-	const consoles = new Consoles(store, backends);
+	const networks = new NetworkInterfaces(hypervisor, store, backends, platform, nat);
+	const consoles = new Consoles(store, backends, platform.openChannel);
 	const { openFolder } = platform;
 	const shares = new Shares(store, backends, openFolder && ((path) => openFolder(path, clock === "deterministic")));
 	return { hypervisor, service, storeServer, store, backends, disks, networks, shares, consoles };

@@ -3,7 +3,9 @@
  */
 
 import type { BlockFiles } from "../backends/block/image.ts";
+import type { OpenHostChannel } from "../backends/console/host-channel.ts";
 import type { HostNetwork } from "../backends/net/nat/host-network.ts";
+import type { OpenHostTap } from "../backends/net/tap.ts";
 import type { HostFolder } from "../backends/p9/folder.ts";
 
 export interface Platform {
@@ -34,6 +36,10 @@ export interface Platform {
 	openFolder?(path: string, synchronous: boolean): HostFolder;
 	/** A new file in the place of any that there is. Missing where the platform has no files. */
 	createFile?(name: string): Promise<WritableFile>;
+	/** A tap device. Missing where the platform has none. */
+	readonly openTap?: OpenHostTap;
+	/** The host's side of a channel. Missing where the platform has none. */
+	readonly openChannel?: OpenHostChannel;
 }
 
 export interface WritableFile {

@@ -57,6 +57,12 @@ export class StoreClient {
 		return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 	}
 
+	/** The whole number that a node has; undefined where it has none, or does not exist. */
+	readNumber(path: string): number | undefined {
+		const text = this.read(path);
+		return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+	}
+
 	/** Stores a value and creates what is missing on the way. */
 	write(path: string, value: string | Uint8Array): void {
 		const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value.slice();

@@ -194,10 +194,6 @@ export class Disks {
 	private information(domid: number, number: number): DiskInformation {
 		const { frontend, backend } = devicePaths(nameOf(domid, number));
 		const read = (name: string): string | undefined => this.store.read(`${backend}/${name}`);
-		const numberAt = (path: string): number | undefined => {
-			const text = this.store.read(path);
-			return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text);
-		};
 		const params = read("params") ?? "";
 		const device = this.driver.device(backend);
 		return {
@@ -208,9 +204,9 @@ export class Disks {
 			readOnly: read("mode") !== "w",
 			cdrom: read("device-type") === "cdrom",
 			size: device?.size ?? 0,
-			state: numberAt(`${backend}/state`) ?? 0,
-			eventChannel: numberAt(`${frontend}/event-channel`),
-			ringReference: numberAt(`${frontend}/ring-ref`) ?? numberAt(`${frontend}/ring-ref0`),
+			state: this.store.readNumber(`${backend}/state`) ?? 0,
+			eventChannel: this.store.readNumber(`${frontend}/event-channel`),
+			ringReference: this.store.readNumber(`${frontend}/ring-ref`) ?? this.store.readNumber(`${frontend}/ring-ref0`),
 			backend,
 			frontend,
 		};

@@ -7,7 +7,7 @@ import { homePath } from "../store/path.ts";
 import type { CrashReport } from "../xen/crash.ts";
 import type { Domain } from "../xen/domain.ts";
 import { sendNmi } from "../xen/hypercalls/vcpu.ts";
-import type { FurtherConsole } from "./consoles.ts";
+import type { ChannelInformation, FurtherConsole } from "./consoles.ts";
 import { type RequestOptions, requestShutdown, sendSysrq, setOnlineVcpus } from "./control.ts";
 import { type CoreWriter, writeCore } from "./core-dump.ts";
 import { writeGdbCore } from "./core-gdb.ts";
@@ -384,6 +384,11 @@ export class GuestDomain {
 	/** Its consoles beside {@link console}, by number. */
 	consoles(): readonly FurtherConsole[] {
 		return this.host.machine.consoles.list(this.id);
+	}
+
+	/** Its channels, which are among its {@link consoles}, as `xl channel-list` shows them. */
+	channels(): readonly ChannelInformation[] {
+		return this.host.machine.consoles.channels(this.id);
 	}
 
 	/** The host's folders that it shares. */

@@ -2,12 +2,13 @@
  * Network interfaces of guests: the nodes that libxl writes for a vif (libxl_nic.c), and the networks that they are connected to. What
  * `xl network-attach`, `network-detach` and `network-list` do.
  */
-import { natEnvironment } from "../backends/net/environment.ts";
+import { hostActivity, natEnvironment } from "../backends/net/environment.ts";
 import { deterministicMac, formatMac, isStation, parseMac, randomMac } from "../backends/net/mac.ts";
 import type { HostNetwork, Listener } from "../backends/net/nat/host-network.ts";
 import { formatIpv4, parseIpv4 } from "../backends/net/nat/ipv4.ts";
 import { type Forward, Nat, type NatOptions } from "../backends/net/nat/nat.ts";
 import { Networks, type VirtualNetwork } from "../backends/net/networks.ts";
+import { HostTapError, type OpenHostTap, TapPort } from "../backends/net/tap.ts";
 import type { VifStatistics } from "../backends/net/vif.ts";
 import {
 	attachDevice,
@@ -40,6 +41,20 @@ export interface OpenNetwork {
 	readonly listeners: readonly Listener[];
 	/** The address of the interface to which they lead, when it is known. */
 	readonly target: { mac: string | undefined };
+	/** It leaves the network. */
+	readonly release: () => void;
+}
+
+/** What networks need of the host; what is missing, its networks cannot have. */
+export interface NetworkPlatform {
+	readonly network?: HostNetwork;
+	readonly openTap?: OpenHostTap;
+}
+
+/** A network with a tap device, and how many interfaces are in it or will be. */
+interface TapNetwork {
+	readonly network: Promise<VirtualNetwork>;
+	users: number;
 }
 
 /** A port of the host that leads to a guest. */
@@ -73,13 +88,16 @@ export class NetworkInterfaces {
 	readonly networks = new Networks();
 	/** Open ports, by the back end's directory. */
 	private readonly listeners = new Map<string, readonly Listener[]>();
+	/** By the device's name. */
+	private readonly taps = new Map<string, TapNetwork>();
+	/** Devices that are being closed: resolved when each can be opened again. */
+	private readonly closingTaps = new Map<string, Promise<unknown>>();
 
-	/** @param hostNetwork undefined where the platform has none: there is no NAT then */
 	constructor(
 		private readonly hypervisor: Hypervisor,
 		private readonly store: StoreClient,
 		private readonly bus: BackendBus,
-		private readonly hostNetwork: HostNetwork | undefined,
+		private readonly platform: NetworkPlatform,
 		private readonly natOptions: NatOptions = {},
 	) {
 		bus.register(this.networks.driver);
@@ -95,16 +113,17 @@ export class NetworkInterfaces {
 		if (request.mac !== undefined && (mac === undefined || !isStation(mac))) {
 			throw refusal(request, `mac ${request.mac} is no station's address`, "Give one such as 00:16:3e:01:02:03");
 		}
-		const network = this.openNetwork(request.bridge ?? DEFAULT_NETWORK);
+		const { network, release } = await this.join(request);
 		const target: OpenNetwork["target"] = { mac: undefined };
 		const listeners: Listener[] = [];
 		try {
 			for (const each of request.forwards ?? []) listeners.push(await this.openForward(request, network, each, target));
 		} catch (error) {
 			for (const listener of listeners) listener.close();
+			release();
 			throw error;
 		}
-		return { request, network, listeners, target };
+		return { request, network, listeners, target, release };
 	}
 
 	/** Opens all of a domain's interfaces, or none. @throws as {@link open} */
@@ -200,10 +219,69 @@ export class NetworkInterfaces {
 		const known = this.networks.find(name);
 		if (known !== undefined) return known;
 		const network = this.networks.open(name);
-		if (name === DEFAULT_NETWORK && this.hostNetwork !== undefined) {
-			network.addNat(new Nat(natEnvironment(this.hypervisor, this.hostNetwork), this.natOptions));
+		const { network: hostNetwork } = this.platform;
+		if (name === DEFAULT_NETWORK && hostNetwork !== undefined) {
+			network.addNat(new Nat(natEnvironment(this.hypervisor, hostNetwork), this.natOptions));
 		}
 		return network;
+	}
+
+	/** The network of an interface. One with a tap device is there for as long as interfaces are in it. */
+	private async join({ bridge = DEFAULT_NETWORK, tap }: NetworkRequest) {
+		if (tap === undefined) return { network: this.openNetwork(bridge), release: () => {} };
+		const known = this.taps.get(tap);
+		const joined = known ?? { network: this.openTapNetwork(tap), users: 0 };
+		this.taps.set(tap, joined);
+		joined.users++;
+		let left = false;
+		const release = (): void => {
+			if (left) return;
+			left = true;
+			joined.users--;
+			if (joined.users > 0) return;
+			this.taps.delete(tap);
+			joined.network.then(
+				(network) => this.networks.remove(network),
+				() => {},
+			);
+		};
+		try {
+			return { network: await joined.network, release };
+		} catch (error) {
+			release();
+			throw error;
+		}
+	}
+
+	private async openTapNetwork(name: string): Promise<VirtualNetwork> {
+		const { openTap } = this.platform;
+		const shown = `tap=${name}`;
+		if (openTap === undefined) {
+			throw new NetworkError(shown, "there are no tap devices on this platform", "Use the NAT (bridge=xenbr0)");
+		}
+		await this.closingTaps.get(name);
+		let port: TapPort | undefined;
+		try {
+			const tap = await openTap(name, (frame) => port?.deliver(frame));
+			port = new TapPort(tap, hostActivity(this.hypervisor));
+			// No bridge can be called that.
+			const network = this.networks.open(`tap:${name}`);
+			port.link = network.switch.attach(port);
+			let closed = false;
+			network.onClose(() => {
+				closed = true;
+				port?.link?.detach();
+				tap.close();
+				this.closingTaps.set(name, tap.lost);
+			});
+			void tap.lost.then((why) => {
+				if (!closed) this.hypervisor.log.write(`network: the tap device ${name} is gone: ${why}`);
+			});
+			return network;
+		} catch (error) {
+			if (!(error instanceof HostTapError)) throw error;
+			throw new NetworkError(shown, error.reason, error.remedy, { cause: error });
+		}
 	}
 
 	private async openForward(
@@ -281,20 +359,16 @@ export class NetworkInterfaces {
 	private information(domid: number, devid: number): NetworkInformation {
 		const { frontend, backend } = devicePaths(nameOf(domid, devid));
 		const read = (name: string): string | undefined => this.store.read(`${backend}/${name}`);
-		const numberAt = (path: string): number | undefined => {
-			const text = this.store.read(path);
-			return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text);
-		};
 		// With several queues the first one's are shown, as xl does.
 		const ofQueue = (name: string): number | undefined =>
-			numberAt(`${frontend}/${name}`) ?? numberAt(`${frontend}/queue-0/${name}`);
+			this.store.readNumber(`${frontend}/${name}`) ?? this.store.readNumber(`${frontend}/queue-0/${name}`);
 		return {
 			devid,
 			mac: read("mac") ?? "",
 			bridge: read("bridge") ?? "",
 			vifname: read("vifname") ?? "",
 			ip: read("ip"),
-			state: numberAt(`${backend}/state`) ?? 0,
+			state: this.store.readNumber(`${backend}/state`) ?? 0,
 			transmitChannel: ofQueue("event-channel-tx") ?? ofQueue("event-channel"),
 			receiveChannel: ofQueue("event-channel-rx") ?? ofQueue("event-channel"),
 			transmitRing: ofQueue("tx-ring-ref"),
@@ -315,7 +389,10 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** Closes the ports of interfaces that no guest has, or has any more. */
 export function closeNetworks(networks: readonly OpenNetwork[]): void {
-	for (const { listeners } of networks) for (const listener of listeners) listener.close();
+	for (const { listeners, release } of networks) {
+		for (const listener of listeners) listener.close();
+		release();
+	}
 }
 
 function nameOf(domid: number, devid: number): DeviceName {

@@ -1,8 +1,9 @@
-"""For terminal.test.ts: runs a command on a terminal of its own, presses keys or sends a signal when it is ready, and prints as
-JSON what the terminal was set to before, meanwhile and after, what was printed, and how the command ended."""
+"""For terminal.test.ts: runs a command on a terminal of its own, presses keys or sends a signal when it has printed "ready" (as often
+as the environment variable READY_COUNT says; once by default), and prints as JSON what the terminal was set to before, meanwhile and after, what was printed, and how the command ended."""
 import json, os, pty, select, signal, sys, termios, time
 
 keys, signal_name, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+ready_count = int(os.environ.get("READY_COUNT", "1"))
 
 
 def settings():
@@ -25,7 +26,7 @@ status = None
 while time.time() < deadline:
     if select.select([master], [], [], 0.02)[0]:
         output += os.read(master, 4096)
-    if during is None and b"ready" in output:
+    if during is None and output.count(b"ready") >= ready_count:
         during = settings()
         if keys:
             os.write(master, keys.encode().decode("unicode_escape").encode())

@@ -11,6 +11,8 @@ export interface ConsoleOptions {
 	readonly onOutput: (bytes: Uint8Array) => void;
 	/** Called each time all input that was written has been put into the guest's ring. */
 	readonly onInputTaken?: () => void;
+	/** Whether output is taken now; where it was not, {@link ConsoleBackend.handleEvent} is to be called when it is again. */
+	readonly hasRoom?: () => boolean;
 }
 
 /** GNTTAB_RESERVED_CONSOLE: the grant by which a builder gives domain 0 the console's page. */
@@ -41,20 +43,23 @@ export class ConsoleBackend {
 
 	/** The guest's event: takes its output, and gives it the input that it has made room for. */
 	handleEvent(): void {
-		if (this.closed) return;
-		const output = this.ring.takeOutput();
-		const fed = this.feed();
-		if (output !== undefined || fed) this.notify();
-		if (output !== undefined) this.options.onOutput(output);
+		if (!this.closed) this.transfer(this.options.hasRoom?.() ?? true);
 	}
 
 	/** Lets go of the guest: the last output is taken first. */
 	close(): void {
 		if (this.closed) return;
-		this.handleEvent();
+		this.transfer(true);
 		this.closed = true;
 		this.queue.length = 0;
 		this.release();
+	}
+
+	private transfer(takesOutput: boolean): void {
+		const output = takesOutput ? this.ring.takeOutput() : undefined;
+		const fed = this.feed();
+		if (output !== undefined || fed) this.notify();
+		if (output !== undefined) this.options.onOutput(output);
 	}
 
 	/** @returns whether the guest got anything. */

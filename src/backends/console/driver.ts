@@ -91,6 +91,11 @@ export class ConsoleDevice implements Backend {
 		else this.console.write(bytes);
 	}
 
+	/** There is room for output again. */
+	resume(): void {
+		this.console?.handleEvent();
+	}
+
 	get pendingInput(): number {
 		return this.console?.pendingInput ?? this.early.reduce((sum, bytes) => sum + bytes.length, 0);
 	}

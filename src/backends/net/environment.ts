@@ -7,10 +7,25 @@ const NANOSECONDS = 1_000_000;
 /** Milliseconds of the host's time for which deterministic time waits for an answer from the host's network. */
 const PATIENCE = 500;
 
+/**
+ * To be called when something of the host's network is on its way: deterministic time waits a while for what may come of it.
+ */
+export function hostActivity({ clock, scheduler }: Hypervisor): () => void {
+	let patience: ReturnType<typeof setTimeout> | undefined;
+	return () => {
+		if (!clock.deterministic) return;
+		if (patience === undefined) scheduler.beginHostOperation();
+		else clearTimeout(patience);
+		patience = setTimeout(() => {
+			patience = undefined;
+			scheduler.endHostOperation();
+		}, PATIENCE);
+	};
+}
+
 export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): NatEnvironment {
 	const { clock, log, scheduler } = hypervisor;
 	const timer = new ServiceTimer(hypervisor);
-	let patience: ReturnType<typeof setTimeout> | undefined;
 	// Any numbers will do where they are to be the same each time.
 	let last = 0;
 	return {
@@ -28,14 +43,6 @@ export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): Na
 		log: (text) => log.write(text),
 		beginHostOperation: () => scheduler.beginHostOperation(),
 		endHostOperation: () => scheduler.endHostOperation(),
-		hostActivity: () => {
-			if (!clock.deterministic) return;
-			if (patience === undefined) scheduler.beginHostOperation();
-			else clearTimeout(patience);
-			patience = setTimeout(() => {
-				patience = undefined;
-				scheduler.endHostOperation();
-			}, PATIENCE);
-		},
+		hostActivity: hostActivity(hypervisor),
 	};
 }

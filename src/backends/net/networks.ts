@@ -62,6 +62,12 @@ export class Networks {
 		return network;
 	}
 
+	/** Ends a network that no interface is in any more. */
+	remove(network: VirtualNetwork): void {
+		network.close();
+		if (this.networks.get(network.name) === network) this.networks.delete(network.name);
+	}
+
 	/** The interface of a guest, where it is served. */
 	vif(domid: number, devid: number): Vif | undefined {
 		return this.vifs.get(`${domid}/${devid}`);

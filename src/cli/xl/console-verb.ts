@@ -1,11 +1,13 @@
 /** `xl console`: the user's terminal, or pipes, as a domain's console. */
 import type { ReadStream, WriteStream } from "node:tty";
-import type { DaemonClient, Stream } from "../../toolstack/daemon/client.ts";
+import type { Stream } from "../../toolstack/daemon/client.ts";
 import { UsageError } from "../errors.ts";
 import { attachTerminal, ESCAPE_KEY, followWindow } from "../terminal.ts";
-import { operand, type Session, type Verb } from "./verb.ts";
+import { operand, type Session, type Verb, wholeNumber } from "./verb.ts";
 
 export interface ConsoleOptions {
+	/** Which of its consoles: 0 is the first. */
+	readonly number: number;
 	/** Goes on with the domain that is started in its place when it ends. */
 	readonly restarts: boolean;
 	/** The character that leaves it, where it is on a terminal. */
@@ -16,18 +18,27 @@ export interface ConsoleOptions {
 export async function attachConsole(
 	session: Session,
 	domain: string,
-	{ restarts, escapeKey }: ConsoleOptions,
+	{ number, restarts, escapeKey }: ConsoleOptions,
 ): Promise<void> {
 	const client = await session.another();
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
 	let output: (bytes: Uint8Array) => void = () => {};
-	const stream = client.stream("console", { domain, restarts }, (event) => output(Buffer.from(event.output, "base64")));
+	const stream = client.stream("console", { domain, number, restarts }, (event) =>
+		output(Buffer.from(event.output, "base64")),
+	);
 	let detach: () => void = () => {};
 	const left = new Promise<void>((leave) => {
 		detach = interactive
-			? onTerminal(client, domain, stream, escapeKey, leave, (listener) => {
-					output = listener;
-				})
+			? onTerminal(
+					stream,
+					escapeKey,
+					leave,
+					(listener) => {
+						output = listener;
+					},
+					// Our /init follows the size of the first console's window.
+					number === 0 ? (size) => client.request("terminalSize", { domain, ...size }) : undefined,
+				)
 			: onPipes(stream, (listener) => {
 					output = listener;
 				});
@@ -43,12 +54,11 @@ export async function attachConsole(
 type SetOutput = (listener: (bytes: Uint8Array) => void) => void;
 
 function onTerminal(
-	client: DaemonClient,
-	domain: string,
 	stream: Stream<"console">,
 	escapeKey: number,
 	leave: () => void,
 	setOutput: SetOutput,
+	setSize: ((size: { readonly rows: number; readonly columns: number }) => Promise<unknown>) | undefined,
 ): () => void {
 	const terminal = process.stdout as WriteStream;
 	const port = {
@@ -63,9 +73,10 @@ function onTerminal(
 		},
 	};
 	const stop = attachTerminal(port, process.stdin as ReadStream, terminal, leave, escapeKey);
+	if (setSize === undefined) return stop;
 	const tellSize = (rows: number, columns: number): void => {
 		// A domain that has ended has no use for it.
-		client.request("terminalSize", { domain, rows, columns }).catch(() => {});
+		setSize({ rows, columns }).catch(() => {});
 	};
 	const size = {
 		write: (_: string, value: string) => {
@@ -111,17 +122,16 @@ export const CONSOLE_VERB: Verb = {
 	count: [1, 1],
 	summary: "Attach to domain's console (Ctrl-] leaves it)",
 	options: [
-		{ short: "t", value: "<type>", help: "The kind of console: pv." },
-		{ short: "n", value: "<number>", help: "Its number: 0 (default)." },
+		{ short: "t", value: "<type>", help: "The kind of console: pv, which is all that PV guests have." },
+		{ short: "n", value: "<number>", help: "Its number: 0 (default), or that of a channel with connection=pty." },
 		{ short: "e", value: "<escape>", help: "The character that leaves it, e.g. ^] (default) or x." },
 	],
 	async run(args, session) {
 		const type = args.value("t") ?? "pv";
 		if (type !== "pv") throw new UsageError(`console: a PV guest has no console of type "${type}"`, "It has pv.");
-		const number = args.value("n") ?? "0";
-		if (number !== "0") throw new UsageError(`console: there is no console ${number}`, "Give 0, or leave -n out.");
 		const escapeKey = args.value("e");
 		await attachConsole(session, operand(args, 0), {
+			number: wholeNumber("console", "console number", args.value("n") ?? "0"),
 			restarts: false,
 			escapeKey: escapeKey === undefined ? ESCAPE_KEY : escapeCharacter(escapeKey),
 		});

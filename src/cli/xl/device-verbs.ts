@@ -2,17 +2,118 @@
 import { DiskSpecificationError, parseDisk } from "../../toolstack/config/disk.ts";
 import { resolveTarget } from "../../toolstack/config/domain-config.ts";
 import { NetworkError, parseVif } from "../../toolstack/config/vif.ts";
+import type { ChannelInformation } from "../../toolstack/consoles.ts";
+import type { DaemonClient } from "../../toolstack/daemon/client.ts";
+import type { DiskInformation } from "../../toolstack/disks.ts";
+import type { NetworkInformation } from "../../toolstack/network-interfaces.ts";
 import { UsageError } from "../errors.ts";
-import { formatColumns } from "./format.ts";
-import { JSON_OPTION, operand, selectDomains, type Verb } from "./verb.ts";
+import { type Cell, formatRow } from "./format.ts";
+import { JSON_OPTION, operand, printList, selectDomains, type Verb } from "./verb.ts";
 
-/** xl's columns of block-list. */
-const DISK_COLUMNS = [5, 3, 6, 5, 6, 8, 30];
-const DISK_HEADER = ["Vdev", "BE", "handle", "state", "evt-ch", "ring-ref", "BE-path"];
+/** A verb that lists devices of a kind: a row of xl's columns each, or JSON. */
+interface Listing<T> {
+	readonly name: string;
+	readonly summary: string;
+	readonly devices: (daemon: DaemonClient, domain: number) => Promise<readonly T[]>;
+	readonly header: string;
+	/** xl's, for printf. */
+	readonly format: string;
+	readonly row: (device: T, domain: number) => readonly Cell[];
+}
 
-/** xl's columns of network-list. */
-const NETWORK_COLUMNS = [3, 2, 17, 6, 5, 6, 15, 30];
-const NETWORK_HEADER = ["Idx", "BE", "Mac Addr.", "handle", "state", "evt-ch", "tx-/rx-ring-ref", "BE-path"];
+function listing<T extends object>({ name, summary, devices, header, format, row }: Listing<T>): Verb {
+	return {
+		name,
+		operands: "<Domain(s)>",
+		count: [1, Number.POSITIVE_INFINITY],
+		summary,
+		options: [JSON_OPTION],
+		async run(args, session) {
+			const domains = await selectDomains(session, args.operands);
+			const daemon = await session.daemon();
+			const found = await Promise.all(
+				domains.map(async ({ id }) => (await devices(daemon, id)).map((device) => ({ domain: id, device }))),
+			);
+			printList(session, args, found.flat(), {
+				json: ({ domain, device }) => ({ domain, ...device }),
+				header,
+				row: ({ domain, device }) => formatRow(format, row(device, domain)),
+			});
+		},
+	};
+}
+
+const BLOCK_LIST = listing<DiskInformation>({
+	name: "block-list",
+	summary: "List virtual block devices for a domain",
+	devices: (daemon, domain) => daemon.request("disks", { domain }),
+	header: formatRow("%-5s %-3s %-6s %-5s %-6s %-8s %-30s", [
+		"Vdev",
+		"BE",
+		"handle",
+		"state",
+		"evt-ch",
+		"ring-ref",
+		"BE-path",
+	]),
+	format: "%-5d %-3d %-6d %-5d %-6d %-8d %-30s",
+	row: ({ devid, state, eventChannel = -1, ringReference = -1, backend }, domain) => [
+		devid,
+		0,
+		domain,
+		state,
+		eventChannel,
+		ringReference,
+		backend,
+	],
+});
+
+const NETWORK_LIST = listing<NetworkInformation>({
+	name: "network-list",
+	summary: "List virtual network interfaces for a domain",
+	devices: (daemon, domain) => daemon.request("networks", { domain }),
+	header: formatRow("%-3s %-2s %-17s %-6s %-5s %-6s %5s/%-5s %-30s", [
+		"Idx",
+		"BE",
+		"Mac Addr.",
+		"handle",
+		"state",
+		"evt-ch",
+		"tx-",
+		"rx-ring-ref",
+		"BE-path",
+	]),
+	format: "%-3d %-2d %s %6d %5d %6d %5d/%-11d %-30s",
+	row: ({ devid, mac, state, transmitChannel = -1, transmitRing = -1, receiveRing = -1, backend }) => [
+		devid,
+		0,
+		mac,
+		devid,
+		state,
+		transmitChannel,
+		transmitRing,
+		receiveRing,
+		backend,
+	],
+});
+
+/** xl leaves a socket's path out; it is shown like a terminal's. */
+const CHANNEL_LIST = listing<ChannelInformation>({
+	name: "channel-list",
+	summary: "List virtual channel devices for a domain",
+	devices: (daemon, domain) => daemon.request("channels", { domain }),
+	header: formatRow("%-3s %-2s %-5s %-6s %8s %-10s %-30s", ["Idx", "BE", "state", "evt-ch", "ring-ref", "connection"]),
+	format: "%-3d %-2d %-5d %-6d %-8d %-10s %-30s ",
+	row: ({ devid, state, eventChannel = -1, ringReference = -1, connection, path }) => [
+		devid,
+		0,
+		state,
+		eventChannel,
+		ringReference,
+		connection,
+		path,
+	],
+});
 
 export const DEVICE_VERBS: readonly Verb[] = [
 	{
@@ -44,36 +145,7 @@ export const DEVICE_VERBS: readonly Verb[] = [
 			await (await session.daemon()).request("detachDisk", { domain, disk, force: args.has("force") });
 		},
 	},
-	{
-		name: "block-list",
-		operands: "<Domain(s)>",
-		count: [1, Number.POSITIVE_INFINITY],
-		summary: "List virtual block devices for a domain",
-		options: [JSON_OPTION],
-		async run(args, session) {
-			const domains = await selectDomains(session, args.operands);
-			const daemon = await session.daemon();
-			const found = await Promise.all(
-				domains.map(async ({ id }) => ({ id, disks: await daemon.request("disks", { domain: id }) })),
-			);
-			if (args.has("json")) {
-				session.printJson(found.flatMap(({ id, disks }) => disks.map((disk) => ({ domain: id, ...disk }))));
-				return;
-			}
-			const rows = found.flatMap(({ id, disks }) =>
-				disks.map((disk) => [
-					disk.devid,
-					0,
-					id,
-					disk.state,
-					disk.eventChannel ?? -1,
-					disk.ringReference ?? -1,
-					disk.backend,
-				]),
-			);
-			session.print(formatColumns(DISK_COLUMNS, [DISK_HEADER, ...rows]));
-		},
-	},
+	BLOCK_LIST,
 	{
 		name: "network-attach",
 		operands: "<Domain> [type=<type>] [mac=<mac>] [bridge=<bridge>] [ip=<ip>] [vifname=<name>] [rate=<rate>] ...",
@@ -102,35 +174,6 @@ export const DEVICE_VERBS: readonly Verb[] = [
 			await (await session.daemon()).request("detachNetwork", { domain, network, force: args.has("force") });
 		},
 	},
-	{
-		name: "network-list",
-		operands: "<Domain(s)>",
-		count: [1, Number.POSITIVE_INFINITY],
-		summary: "List virtual network interfaces for a domain",
-		options: [JSON_OPTION],
-		async run(args, session) {
-			const domains = await selectDomains(session, args.operands);
-			const daemon = await session.daemon();
-			const found = await Promise.all(
-				domains.map(async ({ id }) => ({ id, networks: await daemon.request("networks", { domain: id }) })),
-			);
-			if (args.has("json")) {
-				session.printJson(found.flatMap(({ id, networks }) => networks.map((network) => ({ domain: id, ...network }))));
-				return;
-			}
-			const rows = found.flatMap(({ networks }) =>
-				networks.map((network) => [
-					network.devid,
-					0,
-					network.mac,
-					network.devid,
-					network.state,
-					network.transmitChannel ?? -1,
-					`${network.transmitRing ?? -1}/${network.receiveRing ?? -1}`,
-					network.backend,
-				]),
-			);
-			session.print(formatColumns(NETWORK_COLUMNS, [NETWORK_HEADER, ...rows]));
-		},
-	},
+	NETWORK_LIST,
+	CHANNEL_LIST,
 ];

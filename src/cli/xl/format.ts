@@ -14,6 +14,17 @@ export function right(value: string | number, width: number): string {
 	return String(value).padStart(width);
 }
 
+export type Cell = string | number;
+
+/** C's printf, as far as columns need it: `%Ns`, `%-Ns` and the same with `d`. */
+export function formatRow(format: string, cells: readonly Cell[]): string {
+	let next = 0;
+	return format.replace(/%(-?)(\d*)[sd]/g, (_, minus: string, width: string) => {
+		const cell = cells[next++] ?? "";
+		return minus === "-" ? left(cell, Number(width)) : right(cell, Number(width));
+	});
+}
+
 /** `xl list`'s options that add columns. */
 export interface ListColumns {
 	readonly verbose: boolean;
@@ -51,25 +62,31 @@ export interface DomainVcpus {
 	readonly vcpus: readonly VcpuInfo[];
 }
 
-export function formatVcpus(domains: readonly DomainVcpus[]): string {
-	const header = [
-		left("Name", 32),
-		right("ID", 5),
-		right("VCPU", 5),
-		right("CPU", 5),
-		right("State", 5),
-		right("Time(s)", 9),
-		"Affinity (Hard / Soft)",
-	].join(" ");
-	const rows = domains.flatMap(({ domain, vcpus }) =>
-		vcpus.map((vcpu) => {
-			const where = vcpu.online ? right(vcpu.cpu, 5) : right("-", 5);
-			const state = `${vcpu.state.slice(0, 1).padStart(3)}${vcpu.state.slice(1)}`;
-			const time = right(vcpu.cpuSeconds.toFixed(1), 9);
-			return `${left(domain.name, 32)} ${right(domain.id, 5)} ${right(vcpu.id, 5)}${where} ${state} ${time}  all / all`;
-		}),
-	);
-	return `${[header, ...rows].join("\n")}\n`;
+export const VCPU_HEADER = formatRow("%-32s %5s %5s %5s %5s %9s %s", [
+	"Name",
+	"ID",
+	"VCPU",
+	"CPU",
+	"State",
+	"Time(s)",
+	"Affinity (Hard / Soft)",
+]);
+
+/** The rows of a domain's vCPUs. */
+export function formatVcpus({ domain, vcpus }: DomainVcpus): string {
+	return vcpus
+		.map((vcpu) =>
+			formatRow("%-32s %5d %5d%5s %3s%s %9s  all / all", [
+				domain.name,
+				domain.id,
+				vcpu.id,
+				vcpu.online ? vcpu.cpu : "-",
+				vcpu.state.slice(0, 1),
+				vcpu.state.slice(1),
+				vcpu.cpuSeconds.toFixed(1),
+			]),
+		)
+		.join("\n");
 }
 
 /** "3 days,  4:05:06", and without seconds "3 days,  4:05". */
@@ -80,11 +97,6 @@ export function formatUptime(seconds: number, short = false): string {
 	const hours = right(Math.floor(whole / 3600) % 24, 2);
 	const clock = `${hours}:${two(Math.floor(whole / 60) % 60)}${short ? "" : `:${two(whole % 60)}`}`;
 	return days === 0 ? clock : `${days} day${days > 1 ? "s" : ""}, ${clock}`;
-}
-
-/** Columns of devices: numbers and words to the left, as block-list and network-list have them. */
-export function formatColumns(widths: readonly number[], rows: readonly (readonly (string | number)[])[]): string {
-	return rows.map((row) => `${row.map((cell, index) => left(cell, widths[index] ?? 0)).join(" ")}\n`).join("");
 }
 
 /** `name : value` lines of `xl info`. */

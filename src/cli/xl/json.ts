@@ -46,6 +46,11 @@ export function configJson(config: DomainConfig, domain?: DomainInfo): Record<st
 			rate_interval_usecs: network.rate?.interval,
 			nictype: "vif",
 		})),
+		channels: config.channels.map(({ name, connection, path }, devid) => ({
+			devid,
+			name,
+			[`connection.${connection}`]: path === undefined ? {} : { path },
+		})),
 		on_poweroff: config.onPoweroff,
 		on_reboot: config.onReboot,
 		on_watchdog: config.onWatchdog,

@@ -4,9 +4,18 @@ import { checkCpuList } from "../../toolstack/config/cpu-list.ts";
 import { DaemonError } from "../../toolstack/daemon/errors.ts";
 import type { DomainInfo, HostInfo } from "../../toolstack/info.ts";
 import { UsageError } from "../errors.ts";
-import { formatFields, formatList, formatUptime, formatVcpus, left, right } from "./format.ts";
+import { formatFields, formatList, formatRow, formatUptime, formatVcpus, right, VCPU_HEADER } from "./format.ts";
 import { configJson } from "./json.ts";
-import { JSON_OPTION, NoSuchDomain, operand, type Session, selectDomains, type Verb, wholeNumber } from "./verb.ts";
+import {
+	JSON_OPTION,
+	NoSuchDomain,
+	operand,
+	printList,
+	type Session,
+	selectDomains,
+	type Verb,
+	wholeNumber,
+} from "./verb.ts";
 
 const MIB = 2 ** 20;
 
@@ -116,8 +125,11 @@ export const LISTING_VERBS: readonly Verb[] = [
 		options: [JSON_OPTION],
 		async run(args, session) {
 			const found = await withVcpus(session, args.operands);
-			if (args.has("json")) session.printJson(found.map(({ domain: { id, name }, vcpus }) => ({ id, name, vcpus })));
-			else session.print(formatVcpus(found));
+			printList(session, args, found, {
+				json: ({ domain: { id, name }, vcpus }) => ({ id, name, vcpus }),
+				header: VCPU_HEADER,
+				row: formatVcpus,
+			});
 		},
 	},
 	{
@@ -146,12 +158,11 @@ export const LISTING_VERBS: readonly Verb[] = [
 		options: [JSON_OPTION],
 		async run(args, session) {
 			const guests = (await listed(session, [])).filter(({ id }) => id !== 0);
-			if (args.has("json")) {
-				session.printJson(guests.map(({ uuid, id, name }) => ({ uuid, id, name })));
-				return;
-			}
-			session.print("UUID                                  ID    name\n");
-			for (const { uuid, id, name } of guests) session.print(`${uuid}  ${id}    ${left(name, 30)}\n`);
+			printList(session, args, guests, {
+				json: ({ uuid, id, name }) => ({ uuid, id, name }),
+				header: "UUID                                  ID    name",
+				row: ({ uuid, id, name }) => formatRow("%s  %d    %-30s", [uuid, id, name]),
+			});
 		},
 	},
 	{
@@ -185,19 +196,20 @@ export const LISTING_VERBS: readonly Verb[] = [
 		options: [{ short: "s", long: "short", help: "One line each, as uptime prints it." }, JSON_OPTION],
 		async run(args, session) {
 			const domains = await listed(session, args.operands);
-			if (args.has("json")) {
-				session.printJson(domains.map(({ id, name, uptimeSeconds }) => ({ id, name, uptimeSeconds })));
-			} else if (args.has("s")) {
-				const time = new Date().toTimeString().slice(0, 8);
-				for (const { id, name, uptimeSeconds } of domains) {
-					session.print(` ${time} up ${formatUptime(uptimeSeconds, true)}, ${name} (${id})\n`);
-				}
-			} else {
-				session.print(`${left("Name", 33)} ${right("ID", 4)} Uptime\n`);
-				for (const { id, name, uptimeSeconds } of domains) {
-					session.print(`${left(name, 33)} ${right(id, 4)} ${formatUptime(uptimeSeconds)}\n`);
-				}
-			}
+			const json = ({ id, name, uptimeSeconds }: DomainInfo) => ({ id, name, uptimeSeconds });
+			const time = new Date().toTimeString().slice(0, 8);
+			printList(
+				session,
+				args,
+				domains,
+				args.has("s")
+					? { json, row: (each) => ` ${time} up ${formatUptime(each.uptimeSeconds, true)}, ${each.name} (${each.id})` }
+					: {
+							json,
+							header: formatRow("%-33s %4s %s", ["Name", "ID", "Uptime"]),
+							row: ({ id, name, uptimeSeconds }) => formatRow("%-33s %4d %s", [name, id, formatUptime(uptimeSeconds)]),
+						},
+			);
 		},
 	},
 	{
@@ -237,15 +249,12 @@ export const LISTING_VERBS: readonly Verb[] = [
 			}
 			const domains = await listed(session, domain === undefined ? [] : [domain]);
 			const guests = domains.filter(({ id }) => id !== 0);
-			if (args.has("json")) {
-				session.printJson(guests.map((each) => ({ id: each.id, name: each.name, weight: each.weight, cap: each.cap })));
-				return;
-			}
-			if (domain === undefined) session.print("Cpupool Pool-0: [sched params unavailable]\n");
-			session.print(`${left("Name", 33)} ${right("ID", 4)} ${right("Weight", 6)} ${right("Cap", 4)}\n`);
-			for (const each of guests) {
-				session.print(`${left(each.name, 33)} ${right(each.id, 4)} ${right(each.weight, 6)} ${right(each.cap, 4)}\n`);
-			}
+			const pools = domain === undefined ? "Cpupool Pool-0: [sched params unavailable]\n" : "";
+			printList(session, args, guests, {
+				json: ({ id, name, weight, cap }) => ({ id, name, weight, cap }),
+				header: pools + formatRow("%-33s %4s %6s %4s", ["Name", "ID", "Weight", "Cap"]),
+				row: ({ id, name, weight, cap }) => formatRow("%-33s %4d %6d %4d", [name, id, weight, cap]),
+			});
 		},
 	},
 	{

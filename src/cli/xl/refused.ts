@@ -32,7 +32,6 @@ export const REFUSED_VERBS: Readonly<Record<string, string>> = {
 	...alike(DISPLAY, "vkb-attach", "vkb-detach", "vkb-list"),
 	...alike(SOUND, "vsnd-attach", "vsnd-detach", "vsnd-list"),
 	...alike(DRIVES, "cd-insert", "cd-eject"),
-	...alike("there are no channels yet", "channel-list"),
 	...alike("the scheduler has weights and caps: use sched-credit", "sched-credit2", "sched-rtds"),
 	...alike("the hypervisor has no debug keys", "debug-keys"),
 	...alike("the hypervisor has no parameters that could be set", "set-parameters"),

@@ -92,6 +92,25 @@ export async function selectDomains(session: Session, names: readonly string[]):
 	});
 }
 
+/** How a listing looks. */
+export interface ListFormat<T> {
+	/** What `--json` prints of an item. */
+	readonly json: (item: T) => unknown;
+	/** The line above the rows; none where there is none. */
+	readonly header?: string;
+	readonly row: (item: T) => string;
+}
+
+/** Prints a list as xl does, a line an item, or as JSON where that is asked for. */
+export function printList<T>(session: Session, args: Arguments, items: readonly T[], format: ListFormat<T>): void {
+	if (args.has("json")) {
+		session.printJson(items.map(format.json));
+		return;
+	}
+	const rows = items.map(format.row);
+	session.print([...(format.header === undefined ? [] : [format.header]), ...rows].map((line) => `${line}\n`).join(""));
+}
+
 export class NoSuchDomain extends Error {
 	override readonly name = "NoSuchDomain";
 	readonly code = "no-such-domain";

@@ -3,8 +3,10 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import type { Platform, WritableFile } from "../platform.ts";
 import { nodeBlockFiles } from "./block-files.ts";
+import { openChannel } from "./channel.ts";
 import { openNodeFolder } from "./folder.ts";
 import { nodeNetwork } from "./network.ts";
+import { openTap } from "./tap.ts";
 
 /** The host's own, looked up once: Node.js makes it anew, through a getter, each time that a program names it. */
 const { performance } = globalThis;
@@ -22,6 +24,8 @@ export const nodePlatform: Platform = {
 	network: nodeNetwork,
 	openFolder: openNodeFolder,
 	createFile,
+	openChannel,
+	openTap,
 };
 
 function gunzip(data: Uint8Array, limit: number): Uint8Array | undefined {

@@ -2,11 +2,11 @@
  * xenstored's Unix-domain socket: Debian's xenstore-utils, and whatever else uses libxenstore, reach the store by it with the rights of
  * domain 0. They find it by the environment variable XENSTORED_PATH.
  */
-import { chmod, unlink } from "node:fs/promises";
-import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import type { Connection } from "../../store/connection.ts";
 import { PacketAssembler } from "../../store/packet.ts";
 import type { Link, StoreServer } from "../../store/server.ts";
+import { listenAt } from "./unix-socket.ts";
 
 /** A socket that serves the store. */
 export interface StoreSocket {
@@ -90,14 +90,7 @@ export async function serveStore(server: StoreServer, path: string): Promise<Sto
 		server.addLink(link);
 		link.start();
 	});
-	try {
-		await listen(sockets, path);
-	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || (await isAnswered(path))) throw error;
-		await unlink(path);
-		await listen(sockets, path);
-	}
-	await chmod(path, 0o600);
+	await listenAt(sockets, path);
 	return {
 		path,
 		close: () =>
@@ -106,26 +99,4 @@ export async function serveStore(server: StoreServer, path: string): Promise<Sto
 				for (const link of links) server.removeLink(link);
 			}),
 	};
-}
-
-function listen(server: Server, path: string): Promise<void> {
-	return new Promise((resolve, reject) => {
-		server.once("error", reject);
-		server.listen(path, () => {
-			server.off("error", reject);
-			resolve();
-		});
-	});
-}
-
-/** Somebody listens on a socket. */
-function isAnswered(path: string): Promise<boolean> {
-	return new Promise((resolve) => {
-		const socket = createConnection(path);
-		socket.once("connect", () => {
-			socket.destroy();
-			resolve(true);
-		});
-		socket.once("error", () => resolve(false));
-	});
 }

@@ -6,6 +6,7 @@
 import { ToolstackError } from "../errors.ts";
 import { nearestName } from "../nearest.ts";
 import { type EndAction, parseEndAction, XL_END_ACTIONS } from "../options.ts";
+import { ChannelError, type ChannelSpecification, parseChannel } from "./channel.ts";
 import { checkCpuList } from "./cpu-list.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "./disk.ts";
 import { ConfigError } from "./errors.ts";
@@ -44,6 +45,7 @@ export interface DomainConfig {
 	readonly disks: readonly DiskSpecification[];
 	readonly shares: readonly P9Specification[];
 	readonly networks: readonly NetworkSpecification[];
+	readonly channels: readonly ChannelSpecification[];
 }
 
 export interface ConfigContext {
@@ -76,6 +78,7 @@ export function domainConfig(settings: Settings, file: string, { resolve }: Conf
 	const maximum = reader.number("maxmem", 1) ?? memory;
 	if (maximum < memory) throw reader.invalid("maxmem", `${maximum} is less than memory`, "Give as much or more");
 	const ramdisk = reader.text("ramdisk");
+	const resolveFile = (target: string): string => resolveTarget(target, resolve) as string;
 	return {
 		name,
 		...optional("uuid", reader.text("uuid")),
@@ -95,9 +98,10 @@ export function domainConfig(settings: Settings, file: string, { resolve }: Conf
 		...optional("maximumGrantFrames", reader.number("max_grant_frames", 1)),
 		...optional("maximumMaptrackFrames", reader.number("max_maptrack_frames", 0)),
 		...optional("maximumEventChannels", reader.number("max_event_channels", 1)),
-		disks: reader.list("disk").map((text) => disk(reader, text, resolve)),
-		shares: reader.list("p9").map((text) => share(reader, text, resolve)),
-		networks: reader.list("vif").map((text) => vif(reader, text)),
+		disks: devices(reader, "disk", (text) => resolved(parseDisk(text), "target", resolveFile), DiskSpecificationError),
+		shares: devices(reader, "p9", (text) => resolved(parseP9(text), "path", resolve), ShareSpecificationError),
+		networks: devices(reader, "vif", parseVif, NetworkError),
+		channels: devices(reader, "channel", (text) => resolved(parseChannel(text), "path", resolve), ChannelError),
 	};
 }
 
@@ -168,38 +172,42 @@ function action(reader: SettingsReader, key: string, usual: EndAction): EndActio
 	}
 }
 
-function share(reader: SettingsReader, text: string, resolve: (path: string) => string): P9Specification {
-	try {
-		const parsed = parseP9(text);
-		return { ...parsed, path: resolve(parsed.path) };
-	} catch (error) {
-		if (!(error instanceof ShareSpecificationError)) throw error;
-		throw reader.invalid("p9", `"${text}": ${error.reason}`, error.remedy, error);
-	}
+/** An error of a device's specification. */
+interface SpecificationError extends Error {
+	readonly reason: string;
+	readonly remedy: string;
 }
 
-function disk(reader: SettingsReader, text: string, resolve: (path: string) => string): DiskSpecification {
-	try {
-		const parsed = parseDisk(text);
-		return { ...parsed, target: resolveTarget(parsed.target, resolve) };
-	} catch (error) {
-		if (!(error instanceof DiskSpecificationError)) throw error;
-		throw reader.invalid("disk", `"${text}": ${error.reason}`, error.remedy, error);
-	}
-}
-
-function vif(reader: SettingsReader, text: string): NetworkSpecification {
-	try {
-		return parseVif(text);
-	} catch (error) {
-		if (!(error instanceof NetworkError)) throw error;
-		throw reader.invalid("vif", `"${text}": ${error.reason}`, error.remedy, error);
-	}
+/** The devices of a list; an error in one names the option and where it is set. */
+function devices<T>(
+	reader: SettingsReader,
+	key: string,
+	parse: (text: string) => T,
+	errorClass: new (...args: never) => SpecificationError,
+): readonly T[] {
+	return reader.list(key).map((text) => {
+		try {
+			return parse(text);
+		} catch (error) {
+			if (!(error instanceof errorClass)) throw error;
+			throw reader.invalid(key, `"${text}": ${error.reason}`, error.remedy, error);
+		}
+	});
 }
 
 /** A disk's file as an absolute path; an address stays as it is. */
 export function resolveTarget(target: string | undefined, resolve: (path: string) => string): string | undefined {
 	return target === undefined || /^https?:\/\//.test(target) ? target : resolve(target);
+}
+
+/** A specification with its path made absolute, where it has one. */
+function resolved<K extends string, T extends { readonly [name in K]?: string | undefined }>(
+	specification: T,
+	key: K,
+	resolve: (path: string) => string,
+): T {
+	const path = specification[key];
+	return path === undefined ? specification : { ...specification, [key]: resolve(path) };
 }
 
 function missing(file: string, key: string, remedy: string): ConfigError {

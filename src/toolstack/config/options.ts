@@ -130,7 +130,7 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	disk: honour("list"),
 	vif: honour("list"),
 	p9: honour("list"),
-	channel: refuse("list", "there are no channels yet"),
+	channel: honour("list"),
 	vtpm: refuse("list", "there is no virtual TPM"),
 	pvcalls: refuse("list", "there is no PV calls back end"),
 	vfb: refuse("list", DISPLAY),

@@ -18,6 +18,8 @@ export interface NetworkSpecification {
 	readonly mac?: string;
 	/** The network's name; the one with the NAT where it is not said. */
 	readonly bridge?: string;
+	/** In place of a network: a tap device of the host, and who names it too. Ours, not xl's. */
+	readonly tap?: string;
 	/** The address that the network's DHCP gives it. */
 	readonly ip?: string;
 	/** What the guest may send. */
@@ -79,8 +81,14 @@ export function parseVif(text: string): NetworkSpecification {
 		const problem = read(draft, value);
 		if (problem !== undefined) throw refuse(`${key}=${value} is not possible`, problem);
 	}
+	if (draft.tap !== undefined && draft.bridge !== undefined) {
+		throw new NetworkError(text, "tap and bridge exclude each other", "Leave one of them out");
+	}
 	return draft;
 }
+
+/** An interface's name in Linux. */
+const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/;
 
 /** Each takes a value; @returns what to give in its place where it is not possible */
 const KEYS: Readonly<Record<string, (draft: Draft, value: string) => string | undefined>> = {
@@ -93,6 +101,12 @@ const KEYS: Readonly<Record<string, (draft: Draft, value: string) => string | un
 	bridge: (draft, value) => {
 		if (!/^[\w.-]{1,64}$/.test(value)) return "Give a name of letters, digits, dots, dashes and underscores";
 		draft.bridge = value;
+		return undefined;
+	},
+	tap: (draft, value) => {
+		if (!INTERFACE.test(value))
+			return "Give the name of an interface: at most 15 letters, digits, dots, dashes and underscores";
+		draft.tap = value;
 		return undefined;
 	},
 	type: (_draft, value) => (value === "vif" ? undefined : "PV guests have type=vif"),

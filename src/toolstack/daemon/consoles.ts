@@ -1,5 +1,6 @@
 /** Consoles of the domains, as xenconsoled keeps them: what nobody reads is kept, up to a limit, for who reads next. */
-import type { GuestDomain } from "../guest-domain.ts";
+import type { GuestConsole, GuestDomain } from "../guest-domain.ts";
+import { DaemonError } from "./errors.ts";
 
 /** Bytes of output that are kept; of more, the oldest go. */
 const MOST_UNREAD = 1 << 20;
@@ -16,8 +17,8 @@ export class ConsoleBuffer {
 	/** Of them, those that have no room: the others wait for them. */
 	private readonly full = new Set<ConsoleReader>();
 
-	constructor(private readonly domain: GuestDomain) {
-		domain.console.onOutput((bytes) => this.add(bytes));
+	constructor(readonly console: GuestConsole) {
+		console.onOutput((bytes) => this.add(bytes));
 	}
 
 	/** Bytes that wait for a reader. */
@@ -42,10 +43,6 @@ export class ConsoleBuffer {
 		this.flush();
 	}
 
-	write(bytes: Uint8Array): void {
-		this.domain.console.write(bytes);
-	}
-
 	private add(bytes: Uint8Array): void {
 		this.unread.push(bytes.slice());
 		this.size += bytes.length;
@@ -60,5 +57,33 @@ export class ConsoleBuffer {
 			this.size -= bytes.length;
 			for (const reader of this.readers) if (!reader.output(bytes)) this.full.add(reader);
 		}
+	}
+}
+
+/** What is kept of the consoles of one domain, from its beginning on. */
+export class DomainConsoles {
+	private readonly first: ConsoleBuffer;
+	private readonly further = new Map<number, ConsoleBuffer>();
+
+	constructor(private readonly domain: GuestDomain) {
+		this.first = new ConsoleBuffer(domain.console);
+		for (const console of domain.consoles()) {
+			// A socket has its own reader.
+			if (console.channel?.connection !== "socket") this.further.set(console.number, new ConsoleBuffer(console));
+		}
+	}
+
+	/** @throws DaemonError no-such-console */
+	find(number: number): ConsoleBuffer {
+		const found = number === 0 ? this.first : this.further.get(number);
+		if (found !== undefined) return found;
+		const { id, name } = this.domain;
+		const channel = this.domain.consoles().find((each) => each.number === number)?.channel;
+		if (channel !== undefined) {
+			const reason = `console ${number} of domain ${id} (${name}) is the channel "${channel.name}", which is a socket`;
+			throw new DaemonError("no-such-console", reason, `Connect to ${channel.path}`);
+		}
+		const numbers = [0, ...this.further.keys()].join(", ");
+		throw new DaemonError("no-such-console", `domain ${id} (${name}) has no console ${number}`, `It has ${numbers}`);
 	}
 }

@@ -12,7 +12,7 @@ import { nodePlatform } from "../../host/node/platform.ts";
 import type { StoreSocket } from "../../host/node/store-socket.ts";
 import type { DomainConfig } from "../config/domain-config.ts";
 import type { GuestDomain } from "../guest-domain.ts";
-import { ConsoleBuffer } from "./consoles.ts";
+import { DomainConsoles } from "./consoles.ts";
 import { DaemonError } from "./errors.ts";
 import { checkDirectory, type DaemonPaths } from "./paths.ts";
 import { type DaemonServer, serveDaemon } from "./server.ts";
@@ -50,7 +50,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 	checkDirectory(paths, true);
 	mkdirSync(paths.cores, { recursive: true, mode: 0o700 });
 	const host = largestHost(options);
-	const consoles = new WeakMap<GuestDomain, ConsoleBuffer>();
+	const consoles = new WeakMap<GuestDomain, DomainConsoles>();
 	const configs = new WeakMap<GuestDomain, DomainConfig>();
 	const started = performance.now();
 	let end: () => void = () => {};
@@ -67,7 +67,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 	// All of this is there before the first request can come.
 	host.onLog((line) => log(`(XEN) ${line}`));
 	host.domains.onAdded((domain) => {
-		consoles.set(domain, new ConsoleBuffer(domain));
+		consoles.set(domain, new DomainConsoles(domain));
 		log(`domain ${domain.id} (${domain.name}) is created`);
 		void domain.ended.then(({ reason, crashReason }) => {
 			log(

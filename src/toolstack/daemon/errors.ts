@@ -14,6 +14,8 @@ export type DaemonErrorCode =
 	| "running"
 	/** It has domains. */
 	| "busy"
+	/** The domain has no such console, or it is a channel that has its own end. */
+	| "no-such-console"
 	/** A request that it does not understand. */
 	| "bad-request";
 

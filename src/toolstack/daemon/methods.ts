@@ -4,7 +4,7 @@ import type { Host } from "../../host/node/host.ts";
 import { formatCrashReport } from "../../xen/crash.ts";
 import type { DomainConfig } from "../config/domain-config.ts";
 import type { DomainEnd, GuestDomain } from "../guest-domain.ts";
-import type { ConsoleBuffer } from "./consoles.ts";
+import type { ConsoleBuffer, DomainConsoles } from "./consoles.ts";
 import { DaemonError } from "./errors.ts";
 import type { DaemonStatus, EndEvent, MethodName, Methods } from "./protocol.ts";
 
@@ -22,7 +22,7 @@ export interface Caller<M extends MethodName> {
 
 export interface DaemonContext {
 	readonly host: Host;
-	readonly consoles: WeakMap<GuestDomain, ConsoleBuffer>;
+	readonly consoles: WeakMap<GuestDomain, DomainConsoles>;
 	readonly configs: WeakMap<GuestDomain, DomainConfig>;
 	/** Where a core dump goes. */
 	createFile(path: string): Promise<{ write(piece: Uint8Array): Promise<void>; close(): Promise<void> }>;
@@ -105,6 +105,7 @@ export const METHODS: { readonly [M in MethodName]: Implementation<M> } = {
 	networks: ({ domain }, { host }) => host.findDomain(domain).networks(),
 	attachNetwork: ({ domain, network }, { host }) => host.findDomain(domain).attachNetwork(network),
 	detachNetwork: ({ domain, network, force }, { host }) => host.findDomain(domain).detachNetwork(network, { force }),
+	channels: ({ domain }, { host }) => host.findDomain(domain).channels(),
 	async follow({ domain, restarts }, { host }, caller) {
 		let guest: GuestDomain | undefined = host.findDomain(domain);
 		while (guest !== undefined) {
@@ -120,10 +121,11 @@ export const METHODS: { readonly [M in MethodName]: Implementation<M> } = {
 		}
 		return null;
 	},
-	async console({ domain, restarts }, { host, consoles }, caller) {
+	async console({ domain, number, restarts }, { host, consoles }, caller) {
 		let guest: GuestDomain | undefined = host.findDomain(domain);
 		while (guest !== undefined) {
-			await readConsole(guest, consoles.get(guest), caller);
+			const buffer = consoles.get(guest)?.find(number);
+			if (buffer !== undefined) await readConsole(guest, buffer, caller);
 			guest = restarts ? await orClosed(guest.successor, caller).catch(() => undefined) : undefined;
 		}
 		return null;
@@ -132,19 +134,15 @@ export const METHODS: { readonly [M in MethodName]: Implementation<M> } = {
 };
 
 /** Connects a caller to a console until the domain has ended or the caller is gone. */
-async function readConsole(
-	guest: GuestDomain,
-	buffer: ConsoleBuffer | undefined,
-	caller: Caller<"console">,
-): Promise<void> {
-	if (buffer === undefined) return;
+async function readConsole(guest: GuestDomain, buffer: ConsoleBuffer, caller: Caller<"console">): Promise<void> {
+	const { console } = buffer;
 	const reader = { output: (bytes: Uint8Array) => caller.event({ output: Buffer.from(bytes).toString("base64") }) };
 	const detach = buffer.attach(reader);
 	const stopRoom = caller.onRoom(() => buffer.resume(reader));
-	const stopTaken = guest.console.onInputTaken(() => caller.takeInput());
+	const stopTaken = console.onInputTaken(() => caller.takeInput());
 	caller.onInput((bytes) => {
-		buffer.write(bytes);
-		return guest.console.pendingInput < MOST_INPUT;
+		console.write(bytes);
+		return console.pendingInput < MOST_INPUT;
 	});
 	await orClosed(guest.ended, caller);
 	stopTaken();

@@ -6,6 +6,7 @@
 import type { DiskSpecification } from "../config/disk.ts";
 import type { DomainConfig } from "../config/domain-config.ts";
 import type { NetworkSpecification } from "../config/vif.ts";
+import type { ChannelInformation } from "../consoles.ts";
 import type { DiskInformation } from "../disks.ts";
 import type { EndReason, Trigger } from "../guest-domain.ts";
 import type { DomainInfo, HostInfo, VcpuInfo } from "../info.ts";
@@ -13,7 +14,7 @@ import type { NetworkInformation } from "../network-interfaces.ts";
 import type { EndAction, SchedulingParameters } from "../options.ts";
 
 /** Changes with every change that a command or a daemon of another version would misunderstand. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Characters of a line: more is no message. A piece of console output is much shorter. */
 export const LONGEST_LINE = 1 << 20;
@@ -91,12 +92,14 @@ export interface Methods {
 	networks: { params: Of; result: readonly NetworkInformation[]; event: never };
 	attachNetwork: { params: Of & { network: NetworkSpecification }; result: NetworkInformation; event: never };
 	detachNetwork: { params: Of & { network: string; force: boolean }; result: "closed" | "forced"; event: never };
+	channels: { params: Of; result: readonly ChannelInformation[]; event: never };
 	/** Tells how it ends, and with `restarts` how those end that are started in its place; answers when no other follows. */
 	follow: { params: Of & { restarts: boolean }; result: null; event: EndEvent };
 	/**
-	 * Output of its console (what nobody has read yet comes first), in base64; takes {@link Input}. Answers when the domain is gone.
+	 * Output of its console of that number (what nobody has read yet comes first), in base64; takes {@link Input}. Answers when the domain is
+	 * gone.
 	 */
-	console: { params: Of & { restarts: boolean }; result: null; event: { readonly output: string } };
+	console: { params: Of & { number: number; restarts: boolean }; result: null; event: { readonly output: string } };
 	/** Rows and columns of the terminal that its console is on. */
 	terminalSize: { params: Of & { rows: number; columns: number }; result: null; event: never };
 }

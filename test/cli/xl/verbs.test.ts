@@ -215,7 +215,8 @@ describe.runIf(canAssemble)("xl's verbs", () => {
 		[["block-attach", "echo", "/no/such/disk,raw,xvda,rw"], 1, "/no/such/disk"],
 		[["block-detach", "echo", "xvda"], 1, "no such disk"],
 		[["console", "-t", "serial", "echo"], 2, 'no console of type "serial"'],
-		[["console", "-n", "9", "echo"], 2, "no console 9"],
+		[["console", "-n", "9", "echo"], 1, "domain 1 (echo) has no console 9"],
+		[["console", "-n", "x", "echo"], 2, '"x" is no console number'],
 		[["console", "-e", "^^^", "echo"], 2, "is no character"],
 	] as const)("refuse %j with status %i", async (args, status, message) => {
 		const outcome = await xl(...args);
@@ -242,7 +243,7 @@ describe.runIf(canAssemble)("xl's verbs", () => {
 			const look = async (): Promise<void> => {
 				const found = (await client.request("list", {})).some(({ name }) => name === "short");
 				if (!found) setTimeout(look, 20);
-				else resolve(client.stream("console", { domain: "short", restarts: false }, () => {}));
+				else resolve(client.stream("console", { domain: "short", number: 0, restarts: false }, () => {}));
 			};
 			void look();
 		});

@@ -117,6 +117,7 @@ vnc = 0
 			disks: [],
 			shares: [],
 			networks: [],
+			channels: [],
 		});
 		expect(read(`${LEAST}root="/dev/xvda1 ro"\nextra="quiet"`).commandLine).toBe("root=/dev/xvda1 ro quiet");
 		expect(read(`${LEAST}builder="generic"`).name).toBe("g");
@@ -148,5 +149,28 @@ vnc = 0
 		[`${LEAST}disk=['x,vhd,xvda,rw']`, 'g.cfg:3: disk: "x,vhd,xvda,rw": format vhd is not supported.'],
 	])("%j is refused", (text, message) => {
 		expect(failure(text)).toContain(message);
+	});
+
+	it("has channels, with a pty or a socket at the host's end", () => {
+		const text = `${LEAST}channel=["connection=pty,name=one", " name = org.x.agent , connection=SOCKET , path=run/agent "]`;
+		expect(read(text).channels).toEqual([
+			{ name: "one", connection: "pty" },
+			{ name: "org.x.agent", connection: "socket", path: "/here/run/agent" },
+		]);
+	});
+
+	it.each([
+		["connection=pty", "the name is missing. Write name=NAME"],
+		["name=a", "the connection is missing. Write connection=pty or"],
+		["name=a,connection=pipe", "there is no connection pipe"],
+		["name=a,connection=socket", "the socket's path is missing. Write path=PATH"],
+		["name=a,connection=pty,path=/dev/x", "a pty's path cannot be chosen"],
+		["name=a,connection=pty,backend=disks", "backend=disks is not supported"],
+		["name=a,name=b,connection=pty", "name is given twice"],
+		["name=a=b,connection=pty", "the value of name has one of = and"],
+		["name=,connection=pty", "name has no value"],
+		["name=a,connection=pty,type=x", '"type" is unknown'],
+	])("channel %j is refused", (channel, message) => {
+		expect(failure(`${LEAST}channel=['${channel}']`)).toContain(`g.cfg:3: channel: "${channel}": ${message}`);
 	});
 });

@@ -25,6 +25,7 @@ function config(name: string, kernel: string, more: Partial<DomainConfig> = {}):
 		disks: [],
 		shares: [],
 		networks: [],
+		channels: [],
 		...XL_END_ACTIONS,
 		...more,
 	};
@@ -34,7 +35,7 @@ function config(name: string, kernel: string, more: Partial<DomainConfig> = {}):
 function consoleOf(client: DaemonClient, domain: string, restarts = false) {
 	let text = "";
 	let listener: () => void = () => {};
-	const stream = client.stream("console", { domain, restarts }, ({ output }) => {
+	const stream = client.stream("console", { domain, number: 0, restarts }, ({ output }) => {
 		text += Buffer.from(output, "base64").toString();
 		listener();
 	});

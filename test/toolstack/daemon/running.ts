@@ -21,14 +21,15 @@ export function ownEnvironment(): { readonly directory: string; readonly environ
 	return { directory, environment };
 }
 
-export async function runDaemon(idle?: number): Promise<RunningDaemon> {
+/** @param memory bytes of its machine */
+export async function runDaemon(idle?: number, memory = 256 * 2 ** 20): Promise<RunningDaemon> {
 	const { directory, environment } = ownEnvironment();
 	const paths = daemonPaths(environment);
 	const lines: string[] = [];
 	const log = (line: string): void => {
 		lines.push(line);
 	};
-	const daemon = await startDaemon({ paths, version: "test", memory: 256 * 2 ** 20, idle, log });
+	const daemon = await startDaemon({ paths, version: "test", memory, idle, log });
 	const close = async (): Promise<void> => {
 		daemon.stop();
 		await daemon.ended;
