@@ -16,7 +16,18 @@ import type { Context } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand } from "../semantics/table.ts";
-import { type I32, type I64, i32, i64, i64x2, type Relative, select, type V128, v128 } from "../wasm/expression.ts";
+import {
+	type I32,
+	type I64,
+	i32,
+	i64,
+	i64x2,
+	type Relative,
+	relativeTo,
+	select,
+	type V128,
+	v128,
+} from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
 import { closed, type KnownPage, knownPage, Lookup } from "./known-pages.ts";
 import * as lazy from "./lazy-flags.ts";
@@ -171,9 +182,12 @@ export class RegionCode {
 
 	/** A local for the linear address of a page that becomes known; the page that was known for longest has to leave it. */
 	linearLocal({ pages }: Knowledge): Local<"i32"> {
-		const { linear } = this.locals;
-		const free = linear.find((local) => pages.every((page) => page.linear !== local));
-		return free ?? pages.shift()!.linear;
+		for (const local of this.locals.linear) {
+			let free = true;
+			for (const { linear } of pages) if (linear === local) free = false;
+			if (free) return local;
+		}
+		return pages.shift()!.linear;
 	}
 
 	/** Stores the registers that were written. @param always whether control always comes here, or only on a condition. */
@@ -281,7 +295,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		const { values } = this.knowledge;
 		if (this.always) values[register] ??= { to: {}, by: 0 };
 		const relative = values[register];
-		return relative === undefined ? local : { ...local, relative };
+		return relative === undefined ? local : { type: "i64", emit: local.emit, relative };
 	}
 
 	private writeGpr(register: number, value: I64): void {
@@ -429,7 +443,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	private slot(slot: number): I64 | undefined {
 		if (slot === layout.SLOT_ZERO) return undefined;
-		if (slot === layout.SLOT_PAGE) return { ...this.locals.page, relative: { to: this.code.base(slot), by: 0 } };
+		if (slot === layout.SLOT_PAGE) return relativeTo(this.locals.page, this.code.base(slot), 0);
 		return slot < GPR_COUNT ? this.readGpr(slot) : this.state64(slot * 8);
 	}
 
@@ -458,7 +472,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		const { constant } = address;
 		// A per-CPU variable: GS and a number.
 		if (constant === undefined || constant !== BigInt.asIntN(31, constant)) return sum;
-		return { ...sum, relative: { to: this.code.base(slot), by: Number(constant) } };
+		return relativeTo(sum, this.code.base(slot), Number(constant));
 	}
 
 	private translated(tag: typeof layout.TLB_READ | typeof layout.TLB_WRITE, address: I64, bytes: number): I32 {

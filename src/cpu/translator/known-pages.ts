@@ -104,5 +104,7 @@ export function knownPage(
 
 /** The same pages behind their block. */
 export function closed(pages: readonly KnownPage[]): KnownPage[] {
-	return pages.map((page) => ({ ...page, lookup: undefined }));
+	return pages.map(({ to, first, linear, low, high, writable }) => {
+		return { to, first, linear, low, high, writable, lookup: undefined };
+	});
 }

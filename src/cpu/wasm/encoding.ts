@@ -17,8 +17,13 @@ export const VALUE_TYPE_CODE: Readonly<Record<ValueType, number>> = {
 const PADDED = 5;
 
 export class ByteWriter {
-	private buffer = new Uint8Array(256);
+	private buffer: Uint8Array;
 	private end = 0;
+
+	/** @param room bytes that can be written before the buffer grows */
+	constructor(room = 256) {
+		this.buffer = new Uint8Array(room);
+	}
 
 	get length(): number {
 		return this.end;

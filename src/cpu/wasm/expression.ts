@@ -11,7 +11,7 @@ export interface Expression<T extends ValueType = ValueType> {
 	/** The value, where it is a constant. */
 	readonly constant?: T extends "i64" ? bigint : number;
 	/** What is known of the value beyond that, where something is. */
-	readonly relative?: Relative;
+	readonly relative?: Relative | undefined;
 }
 /** A value is another one, whatever that is, plus a constant of at most 31 bits. */
 export interface Relative {
@@ -102,6 +102,11 @@ function i64Folding(opcode: number, fold: Fold64, identity?: bigint) {
 	};
 }
 
+/** The same value, which is known to be what `to` stands for, plus `by`. */
+export function relativeTo(value: I64, to: object, by: number): I64 {
+	return { type: "i64", emit: value.emit, relative: { to, by } };
+}
+
 /** The sum or (`sign` -1) the difference of two values, which is relative to what the left one is if the right one is a constant. */
 function i64Sum(opcode: number, sign: 1 | -1) {
 	const plain = i64Folding(opcode, (a, b) => (sign > 0 ? a + b : a - b), 0n);
@@ -109,7 +114,7 @@ function i64Sum(opcode: number, sign: 1 | -1) {
 		const sum = plain(left, right);
 		if (left.relative === undefined || right.constant === undefined) return sum;
 		const by = left.relative.by + sign * Number(right.constant);
-		return Math.abs(by) < 2 ** 31 ? { ...sum, relative: { to: left.relative.to, by } } : sum;
+		return Math.abs(by) < 2 ** 31 ? relativeTo(sum, left.relative.to, by) : sum;
 	};
 }
 

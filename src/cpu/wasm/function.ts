@@ -34,7 +34,7 @@ export interface GlobalReference<T extends ValueType = ValueType> extends Expres
 const EMPTY_BLOCK = 0x40;
 
 export class FunctionBuilder {
-	code = new ByteWriter();
+	code = new ByteWriter(4096);
 	private readonly head = new ByteWriter();
 	private readonly localTypes: ValueType[];
 	private depth = 0;
@@ -117,7 +117,7 @@ export class FunctionBuilder {
 		if (value.constant !== undefined) return value;
 		const local = this.local(value.type);
 		this.set(local, value);
-		return value.relative === undefined ? local : { ...local, relative: value.relative };
+		return value.relative === undefined ? local : { type: value.type, emit: local.emit, relative: value.relative };
 	}
 
 	setGlobal<T extends ValueType>(global: GlobalReference<T>, value: Expression<NoInfer<T>>): void {
