@@ -21,6 +21,19 @@ export interface ModelResult {
 	readonly answer: string;
 	/** Paths, with "=" in front where only watches of the very path hear of it. */
 	readonly events: readonly string[];
+	/** Bytes that a transaction has written by it, or tried to. */
+	readonly bytes: number;
+}
+
+/** What a domain may still do; domain 0 may all. */
+export interface ModelLimits {
+	/** Nodes that it may own beside those that it does. */
+	readonly entries: number;
+	/** Bytes that the transaction may still write. */
+	readonly bytes: number;
+	/** A node must be smaller, as xenstored counts: 24 bytes, 8 a permission, the value, the children's names with a NUL each. */
+	readonly nodeSize: number;
+	readonly permissions: number;
 }
 
 const parent = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf("/")));
@@ -34,18 +47,48 @@ function rights(domid: number, permissions: readonly string[]): string {
 	return { n: "", r: "r", w: "w", b: "rw" }[entry.charAt(0)] as string;
 }
 
+/** Nodes that a domain owns. */
+export function owned(state: ModelState, domid: number): number {
+	return [...state.values()].filter(({ permissions }) => permissions[0]?.slice(1) === String(domid)).length;
+}
+
+function sizeOf(state: ModelState, path: string, { value, permissions }: ModelNode): number {
+	const children = [...state.keys()].filter((other) => other !== "/" && parent(other) === path);
+	const names = children.reduce((sum, child) => sum + child.length - child.lastIndexOf("/"), 0);
+	return 24 + 8 * permissions.length + value.length + names;
+}
+
+/** Whether a domain hears of a change: it may read the node or the one above it, before or after. */
+export function mayHear(domid: number, path: string, before: ModelState, after: ModelState): boolean {
+	const nodes = [path, parent(path)].flatMap((each) => [before.get(each), after.get(each)]);
+	return domid === 0 || nodes.some((node) => node !== undefined && allows(domid, node, "r"));
+}
+
 function allows(domid: number, node: ModelNode, need: string): boolean {
 	const have = rights(domid, node.permissions);
 	return [...need].every((right) => have.includes(right));
 }
 
 /** What a request of a domain answers, and does. */
-export function answer(state: ModelState, domid: number, { type, path, argument }: ModelRequest): ModelResult {
-	const result = (text: string, next: ModelState = state, events: readonly string[] = []): ModelResult => ({
+export function answer(
+	state: ModelState,
+	domid: number,
+	{ type, path, argument }: ModelRequest,
+	limits?: ModelLimits,
+): ModelResult {
+	const result = (text: string, next: ModelState = state, events: readonly string[] = [], bytes = 0): ModelResult => ({
 		state: next,
 		answer: text,
 		events,
+		bytes,
 	});
+	const limited = domid === 0 ? undefined : limits;
+	const tooLarge = (after: ModelState, ...paths: readonly string[]): boolean =>
+		limited !== undefined &&
+		paths.some((each) => sizeOf(after, each, after.get(each) as ModelNode) >= limited.nodeSize);
+	if (type === "setPerms" && limited !== undefined && argument.split("|").length - 1 > limited.permissions) {
+		return result("!ENOSPC");
+	}
 	const need = { read: "r", directory: "r", getPerms: "r", write: "w", mkdir: "w", rm: "w", setPerms: "wo" }[type];
 	const node = state.get(path);
 	let nearest = path;
@@ -71,14 +114,22 @@ export function answer(state: ModelState, domid: number, { type, path, argument 
 			if (node !== undefined) {
 				if (type === "mkdir") return result("OK|");
 				next.set(path, { ...node, value: argument });
-				return result("OK|", next, [path]);
+				if (tooLarge(next, path)) return result("!ENOSPC");
+				const refused = limited !== undefined && argument.length > limited.bytes;
+				return refused ? result("!ENOSPC", state, [], argument.length) : result("OK|", next, [path], argument.length);
 			}
 			const [owner, ...others] = above.permissions as [string, ...string[]];
 			const permissions = domid === 0 ? above.permissions : [`${owner.charAt(0)}${domid}`, ...others];
+			const made: string[] = [];
+			const value = type === "write" ? argument : "";
 			for (let missing = path; missing !== nearest; missing = parent(missing)) {
-				next.set(missing, { value: missing === path && type === "write" ? argument : "", permissions });
+				next.set(missing, { value: missing === path ? value : "", permissions });
+				made.push(missing);
 			}
-			return result("OK|", next, [path]);
+			if (limited !== undefined && made.length > limited.entries) return result("!ENOSPC");
+			if (tooLarge(next, nearest, ...made)) return result("!ENOSPC");
+			const refused = limited !== undefined && value.length > limited.bytes;
+			return refused ? result("!ENOSPC", state, [], value.length) : result("OK|", next, [path], value.length);
 		}
 		case "rm": {
 			if (node === undefined) return result(state.has(parent(path)) ? "OK|" : "!ENOENT");
@@ -92,7 +143,7 @@ export function answer(state: ModelState, domid: number, { type, path, argument 
 			const permissions = argument.split("|").filter((entry) => entry !== "");
 			if (domid !== 0 && permissions[0]?.slice(1) !== node.permissions[0]?.slice(1)) return result("!EPERM");
 			next.set(path, { ...node, permissions });
-			return result("OK|", next, [path]);
+			return tooLarge(next, path) ? result("!ENOSPC") : result("OK|", next, [path]);
 		}
 	}
 }
