@@ -159,7 +159,6 @@ export class Engine implements Processor {
 				options.codeBudget,
 			);
 		}
-		memory.setU32(layout.FRAME_COUNT, memory.frames);
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
 			memory.fill(layout.TLB + space * layout.TLB_SIZE, layout.TLB_SIZE, layout.NO_PAGE);
 			memory.setU8(layout.SPACE_MODES + space, 1);

@@ -2,7 +2,7 @@
  * The machine's memory: typed access to the one WebAssembly.Memory by linear address (see layout.ts).
  * Nothing here checks who may touch what; owners and types of frames are the hypervisor's business.
  */
-import { FRAMES, MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
+import { FRAME_COUNT, FRAMES, MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
 
 const TWO_32 = 2 ** 32;
 
@@ -23,6 +23,7 @@ export class Memory {
 		this.bytes = new Uint8Array(this.wasm.buffer);
 		this.words = new Int32Array(this.wasm.buffer);
 		this.view = new DataView(this.wasm.buffer);
+		this.setU32(FRAME_COUNT, frames);
 	}
 
 	/** Linear address of a machine frame. The caller has checked that mfn < frames. */

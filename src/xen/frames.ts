@@ -8,6 +8,7 @@ import type { Memory } from "../cpu/memory.ts";
 import type { Processor } from "../cpu/processor.ts";
 import { DOMID_INVALID, DOMID_XEN } from "./abi/domid.ts";
 import type { Domain } from "./domain.ts";
+import { createTableFunctions, type TableFunctions } from "./fast/tables.ts";
 import type { HypervisorLog } from "./log.ts";
 import * as info from "./mm/frame-info.ts";
 import { FrameType } from "./mm/frame-info.ts";
@@ -40,6 +41,7 @@ export class FrameTable {
 	/** Machine frames, used or not. */
 	readonly frames: number;
 	readonly machineToPhysical: MachineToPhysical;
+	readonly tables: TableFunctions;
 	/** Work that the running hypercall may still do, and what each gets; see {@link startWork}. */
 	work = WORK_SLICE;
 	workSlice = WORK_SLICE;
@@ -60,6 +62,7 @@ export class FrameTable {
 		this.words[head + info.OWNER] = DOMID_XEN;
 		this.words[head + info.FRONTIER] = 1;
 		this.machineToPhysical = new MachineToPhysical(this);
+		this.tables = createTableFunctions(memory);
 	}
 
 	/** Number of the TLB epoch: a flush of everything starts a new one. A frame stamped with an older one is in no TLB. */

@@ -68,7 +68,7 @@ export function emitExchangeEntry(
 		leaveIf(f, anyOf(i32.wrap(address), 7));
 		const table = mappedReadOnly(f, guest, address);
 		const info = f.let(infoOf(table));
-		leaveUnlessOwned(f, guest, info);
+		leaveUnlessOwned(f, guest.word("domainId"), info);
 		leaveUnlessL1Table(f, info);
 
 		// REX.W 87 /r with a memory operand; the fault has said where.
@@ -87,7 +87,8 @@ export function emitExchangeEntry(
 		const slot = f.let(i32.add(i32.const(STATE), i32.shl(register, i32.const(3))));
 		const old = f.let(i64.load(entry));
 		const keepNothing = i32.const(0);
-		leaveIf(f, i32.eqz(f.callFor("i32", updateL1Entry, i32.wrap(table), entry, i64.load(slot), keepNothing)));
+		const owner = guest.word("domainId");
+		leaveIf(f, i32.eqz(f.callFor("i32", updateL1Entry, i32.wrap(table), entry, i64.load(slot), keepNothing, owner)));
 		f.store64(slot, old);
 		advance(guest, length);
 		guest.count("emulatedPageTableWrites");

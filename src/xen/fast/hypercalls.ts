@@ -12,7 +12,7 @@ import { vcpuBlock } from "../vcpu-block.ts";
 import type { GuestAddresses } from "./guest-address.ts";
 import { anyOf, GuestState, leaveIf } from "./guest-state.ts";
 import { emitIret } from "./iret.ts";
-import { emitMmuUpdate } from "./mmu-update.ts";
+import { emitMmuUpdate, emitUpdateRequest } from "./mmu-update.ts";
 
 /** The calls that are dealt with here, by their numbers. */
 export const Call = { mmuUpdate: 1, stackSwitch: 3, fpuTaskswitch: 5, iret: 23, setSegmentBase: 25 } as const;
@@ -62,7 +62,7 @@ export function emitHypercall(
 	updateL1Entry: FunctionReference,
 ): FunctionReference {
 	const iret = emitIret(module, addresses);
-	const mmuUpdate = emitMmuUpdate(module, addresses, updateL1Entry);
+	const mmuUpdate = emitMmuUpdate(module, addresses, emitUpdateRequest(module, updateL1Entry));
 	const small: readonly (readonly [number: number, effect: Effect])[] = [
 		[Call.mmuUpdate, ({ f }) => leaveIf(f, i32.eqz(f.callFor("i32", mmuUpdate)))],
 		[Call.stackSwitch, stackSwitch],

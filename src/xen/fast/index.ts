@@ -14,13 +14,13 @@ import { emitBounce, emitEvents, emitException, emitSystemCall } from "./entry.t
 import { emitGuestAddresses } from "./guest-address.ts";
 import { GuestState, leaveIf } from "./guest-state.ts";
 import { emitHypercall } from "./hypercalls.ts";
-import { emitUpdateL1Entry } from "./l1-entry.ts";
+import { emitEntryFunctions, emitUpdateL1Entry } from "./l1-entry.ts";
 
 export const emitFastPaths: ExitEmitter = (module, engine) => {
 	const addresses = emitGuestAddresses(module, engine);
 	const bounce = emitBounce(module, addresses);
 	const systemCall = emitSystemCall(module, bounce);
-	const updateL1Entry = emitUpdateL1Entry(module);
+	const updateL1Entry = emitUpdateL1Entry(module, emitEntryFunctions(module));
 	const exchangeEntry = emitExchangeEntry(module, addresses, updateL1Entry);
 	const exception = emitException(module, bounce, exchangeEntry, emitReadGsBase(module, addresses));
 	const events = emitEvents(module, bounce);

@@ -19,7 +19,7 @@ import {
 } from "../mm/frame-info.ts";
 import { FAST_HIGH, FAST_LOW, L1_DISALLOWED, PTE_GUEST_KERNEL, Pte } from "../mm/pte.ts";
 import { SHARED, shared } from "../vcpu-block.ts";
-import { anyOf, GuestState, leaveIf } from "./guest-state.ts";
+import { anyOf, leaveIf } from "./guest-state.ts";
 
 const ADDRESS = 0x000f_ffff_ffff_f000n;
 const GUEST_KERNEL = BigInt(PTE_GUEST_KERNEL) << 32n;
@@ -41,10 +41,10 @@ export const infoOf = (number: I64): I32 =>
 const info = (at: I32, word: number): I32 => i32.load(at, word * 4);
 
 /** Leaves to TypeScript unless the frame is the domain's and could take another reference. */
-export function leaveUnlessOwned(f: FunctionBuilder, guest: GuestState, at: I32): void {
+export function leaveUnlessOwned(f: FunctionBuilder, owner: I32, at: I32): void {
 	const references = f.let(anyOf(info(at, REFERENCES), REFERENCE_COUNT));
 	leaveIf(f, i32.or(i32.eqz(references), i32.ge_u(references, i32.const(MANY_REFERENCES))));
-	leaveIf(f, i32.ne(info(at, OWNER), guest.word("domainId")));
+	leaveIf(f, i32.ne(info(at, OWNER), owner));
 }
 
 /** Leaves unless the frame is an L1 table in use. */
@@ -54,10 +54,70 @@ export function leaveUnlessL1Table(f: FunctionBuilder, at: I32): void {
 	leaveIf(f, i32.eqz(anyOf(word, TYPE_COUNT)));
 }
 
-/** Emits (frame of the table, linear address of the entry, new entry, bits of the old one to keep) -> 1, or 0 where nothing was changed. */
-export function emitUpdateL1Entry(module: ModuleBuilder): FunctionReference {
-	return module.function("updateL1Entry", ["i32", "i32", "i64", "i32"], "i32", (f) => {
-		const guest = new GuestState(f);
+/** What {@link emitTakeEntry} and {@link emitDropEntry} emit. */
+export interface EntryFunctions {
+	/** (entry, domain id of the owner) -> 1, or 0 where it is not an ordinary frame of that domain: a present entry takes its references. */
+	readonly take: FunctionReference;
+	/** (entry) -> 1, or 0 where that is TypeScript's: a present entry drops its references. */
+	readonly drop: FunctionReference;
+}
+
+export function emitEntryFunctions(module: ModuleBuilder): EntryFunctions {
+	const take = module.function("takeEntry", ["i64", "i32"], "i32", (f) => {
+		const value = f.parameter(0, "i64");
+		leaveIf(f, bits(value, L1_DISALLOWED));
+		const frame = f.let(frameOf(value));
+		leaveIf(f, i32.eqz(isFrame(frame)));
+		const taken = f.let(infoOf(frame));
+		leaveUnlessOwned(f, f.parameter(1, "i32"), taken);
+		f.if(bits(value, Pte.writable), () => takeWritable(f, taken));
+		f.store32(taken, i32.add(info(taken, REFERENCES), i32.const(1)), REFERENCES * 4);
+		f.return(i32.const(1));
+	});
+	const drop = module.function("dropEntry", ["i64"], "i32", (f) => {
+		const value = f.parameter(0, "i64");
+		const frame = f.let(frameOf(value));
+		f.if(i32.eqz(isFrame(frame)), () => f.return(i32.const(1)));
+		const dropped = f.let(infoOf(frame));
+		leaveUnlessDroppable(f, value, dropped);
+		dropReferences(f, value, dropped);
+		f.return(i32.const(1));
+	});
+	return { take, drop };
+}
+
+/** Leaves unless what an entry holds can be dropped without the frame being freed, and without the LDT's frames being looked at. */
+function leaveUnlessDroppable(f: FunctionBuilder, entry: I64, at: I32): void {
+	leaveIf(f, i32.le_u(anyOf(info(at, REFERENCES), REFERENCE_COUNT), i32.const(1)));
+	const word = f.let(info(at, TYPE));
+	const type = f.let(anyOf(word, TYPE_MASK));
+	f.if(
+		bits(entry, Pte.writable),
+		() => {
+			leaveIf(f, i32.ne(type, i32.const(FrameType.writable)));
+			leaveIf(f, i32.eqz(anyOf(word, TYPE_COUNT)));
+		},
+		() => leaveIf(f, i32.eq(type, i32.const(FrameType.segmentDescriptors))),
+	);
+}
+
+function dropReferences(f: FunctionBuilder, entry: I64, at: I32): void {
+	f.if(bits(entry, Pte.writable), () => {
+		const word = f.let(info(at, TYPE));
+		f.if(i32.eq(anyOf(word, TYPE_COUNT), i32.const(1)), () =>
+			f.store32(at, i32.load(i32.const(SHARED), shared.offset.epoch), STAMP * 4),
+		);
+		f.store32(at, i32.sub(word, i32.const(1)), TYPE * 4);
+	});
+	f.store32(at, i32.sub(info(at, REFERENCES), i32.const(1)), REFERENCES * 4);
+}
+
+/**
+ * Emits (frame of the table, linear address of the entry, new entry, bits of the old one to keep, domain id of the owner) -> 1, or 0 where nothing was
+ * changed.
+ */
+export function emitUpdateL1Entry(module: ModuleBuilder, { take }: EntryFunctions): FunctionReference {
+	return module.function("updateL1Entry", ["i32", "i32", "i64", "i32", "i32"], "i32", (f) => {
 		const at = f.parameter(1, "i32");
 		const value = f.parameter(2, "i64");
 		const old = f.let(i64.load(at));
@@ -66,6 +126,7 @@ export function emitUpdateL1Entry(module: ModuleBuilder): FunctionReference {
 		// A mapping of the guest's kernel needs a flush later; a table with decoded code must be forgotten first.
 		leaveIf(f, i32.and(wasPresent, i32.wrap(i64.shr_u(i64.and(old, i64.const(GUEST_KERNEL)), i64.const(52)))));
 		leaveIf(f, anyOf(i32.load8_u(f.parameter(0, "i32"), FRAME_FLAGS), FRAME_HAS_CODE));
+		// What the fast case below does not ask.
 		leaveIf(f, i32.and(i32.ne(bits(value, L1_DISALLOWED), i32.const(0)), present));
 
 		const entry = f.local("i64");
@@ -76,43 +137,16 @@ export function emitUpdateL1Entry(module: ModuleBuilder): FunctionReference {
 			f.return(i32.const(1));
 		});
 
-		// What the old entry holds can be dropped without the frame being freed, and without the LDT's frames being looked at.
 		const dropped = f.local("i32");
 		f.set(dropped, i32.const(0));
 		const oldFrame = f.let(frameOf(old));
 		f.if(i32.and(wasPresent, isFrame(oldFrame)), () => {
 			f.set(dropped, infoOf(oldFrame));
-			leaveIf(f, i32.le_u(anyOf(info(dropped, REFERENCES), REFERENCE_COUNT), i32.const(1)));
-			const word = f.let(info(dropped, TYPE));
-			const type = f.let(anyOf(word, TYPE_MASK));
-			f.if(
-				bits(old, Pte.writable),
-				() => {
-					leaveIf(f, i32.ne(type, i32.const(FrameType.writable)));
-					leaveIf(f, i32.eqz(anyOf(word, TYPE_COUNT)));
-				},
-				() => leaveIf(f, i32.eq(type, i32.const(FrameType.segmentDescriptors))),
-			);
+			leaveUnlessDroppable(f, old, dropped);
 		});
-		f.if(present, () => {
-			const frame = f.let(frameOf(value));
-			leaveIf(f, i32.eqz(isFrame(frame)));
-			const taken = f.let(infoOf(frame));
-			leaveUnlessOwned(f, guest, taken);
-			f.if(bits(value, Pte.writable), () => takeWritable(f, taken));
-			f.store32(taken, i32.add(info(taken, REFERENCES), i32.const(1)), REFERENCES * 4);
-		});
+		f.if(present, () => leaveIf(f, i32.eqz(f.callFor("i32", take, value, f.parameter(4, "i32")))));
 		f.store64(at, entry);
-		f.if(dropped, () => {
-			f.if(bits(old, Pte.writable), () => {
-				const word = f.let(info(dropped, TYPE));
-				f.if(i32.eq(anyOf(word, TYPE_COUNT), i32.const(1)), () =>
-					f.store32(dropped, i32.load(i32.const(SHARED), shared.offset.epoch), STAMP * 4),
-				);
-				f.store32(dropped, i32.sub(word, i32.const(1)), TYPE * 4);
-			});
-			f.store32(dropped, i32.sub(info(dropped, REFERENCES), i32.const(1)), REFERENCES * 4);
-		});
+		f.if(dropped, () => dropReferences(f, old, dropped));
 		f.return(i32.const(1));
 	});
 }
@@ -132,7 +166,7 @@ function takeWritable(f: FunctionBuilder, at: I32): void {
 }
 
 /** The entry as Xen installs it: mm/pte.ts, adjustL1Low and adjustL1High. */
-function adjusted(f: FunctionBuilder, value: I64): I64 {
+export function adjusted(f: FunctionBuilder, value: I64): I64 {
 	const marked = i64.or(value, i64.const(GUEST_KERNEL | BigInt(Pte.user)));
 	const user = i64.or(value, i64.const(Pte.user | Pte.global));
 	const kernels = f.let(i64.ne(i64.and(value, i64.const(GUEST_KERNEL)), i64.const(0)));

@@ -13,11 +13,32 @@ import type { GuestAddresses } from "./guest-address.ts";
 import { anyOf, GuestState, leaveIf } from "./guest-state.ts";
 import { frameAddress, infoOf, isFrame, leaveUnlessL1Table, leaveUnlessOwned } from "./l1-entry.ts";
 
+/** Emits (linear address of a request, domain id of the caller, whose table and frame it is about) -> 1, or 0 where it has changed nothing. */
+export function emitUpdateRequest(module: ModuleBuilder, updateL1Entry: FunctionReference): FunctionReference {
+	return module.function("updateRequest", ["i32", "i32"], "i32", (f) => {
+		const request = f.parameter(0, "i32");
+		const owner = f.parameter(1, "i32");
+		const pointer = f.let(i64.load(request));
+		const command = f.let(anyOf(i32.wrap(pointer), MMU_COMMAND_MASK));
+		const preserve = f.let(i32.eq(command, i32.const(MmuCommand.preserveAd)));
+		const known = i32.or(preserve, i32.or(i32.eqz(command), i32.eq(command, i32.const(MmuCommand.noTranslate))));
+		leaveIf(f, i32.eqz(known));
+		const table = f.let(i64.shr_u(pointer, i64.const(12)));
+		leaveIf(f, i32.eqz(isFrame(table)));
+		const info = f.let(infoOf(table));
+		leaveUnlessOwned(f, owner, info);
+		leaveUnlessL1Table(f, info);
+		const at = i32.add(frameAddress(table), anyOf(i32.wrap(pointer), 0xff8));
+		const keep = select(preserve, i32.const(Pte.accessed | Pte.dirty), i32.const(0));
+		f.return(f.callFor("i32", updateL1Entry, i32.wrap(table), at, i64.load(request, 8), keep, owner));
+	});
+}
+
 /** Emits () -> 1, or 0 where it has changed nothing. */
 export function emitMmuUpdate(
 	module: ModuleBuilder,
 	addresses: GuestAddresses,
-	updateL1Entry: FunctionReference,
+	updateRequest: FunctionReference,
 ): FunctionReference {
 	return module.function("mmuUpdate", [], "i32", (f) => {
 		const guest = new GuestState(f);
@@ -33,18 +54,6 @@ export function emitMmuUpdate(
 		const request = f.let(f.callFor("i32", addresses.readable, address));
 		leaveIf(f, i32.eqz(request));
 
-		const pointer = f.let(i64.load(request));
-		const command = f.let(anyOf(i32.wrap(pointer), MMU_COMMAND_MASK));
-		const preserve = f.let(i32.eq(command, i32.const(MmuCommand.preserveAd)));
-		const known = i32.or(preserve, i32.or(i32.eqz(command), i32.eq(command, i32.const(MmuCommand.noTranslate))));
-		leaveIf(f, i32.eqz(known));
-		const table = f.let(i64.shr_u(pointer, i64.const(12)));
-		leaveIf(f, i32.eqz(isFrame(table)));
-		const info = f.let(infoOf(table));
-		leaveUnlessOwned(f, guest, info);
-		leaveUnlessL1Table(f, info);
-		const at = i32.add(frameAddress(table), anyOf(i32.wrap(pointer), 0xff8));
-		const keep = select(preserve, i32.const(Pte.accessed | Pte.dirty), i32.const(0));
-		f.return(f.callFor("i32", updateL1Entry, i32.wrap(table), at, i64.load(request, 8), keep));
+		f.return(f.callFor("i32", updateRequest, request, guest.word("domainId")));
 	});
 }

@@ -53,7 +53,6 @@ function mmuUpdate(vcpu: Vcpu, args: Arguments): HypercallResult {
 			result = RESTART;
 			break;
 		}
-		frames.work -= REQUEST_WORK;
 		if (done === chunkEnd) {
 			chunkEnd = Math.min(done + CHUNK, count);
 			if (!copyRequests(vcpu, address + done * MMU_UPDATE_SIZE, chunkEnd - done)) {
@@ -66,6 +65,18 @@ function mmuUpdate(vcpu: Vcpu, args: Arguments): HypercallResult {
 			}
 			at = SCRATCH_LIST / 4;
 		}
+		if (owner === domain.id) {
+			// As many as there is work for; the loop's own step is for the last of them.
+			const most = Math.min(chunkEnd - done, Math.max(1, Math.ceil(frames.work / REQUEST_WORK)));
+			const ordinary = frames.tables.updateEntries(at * 4, most, owner);
+			if (ordinary > 0) {
+				frames.work -= ordinary * REQUEST_WORK;
+				done += ordinary - 1;
+				at += ((ordinary - 1) * MMU_UPDATE_SIZE) / 4;
+				continue;
+			}
+		}
+		frames.work -= REQUEST_WORK;
 		const { words } = frames;
 		result = request(vcpu, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!, owner);
 		if (result !== 0) break;

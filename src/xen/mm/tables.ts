@@ -177,10 +177,11 @@ function validateL1(frames: FrameTable, mfn: number): TypeResult {
 	const first = frames.entry(mfn, 0);
 	frames.work -= ENTRIES;
 	frames.contentsChange(mfn);
-	for (let slot = 0; slot < ENTRIES; slot++) {
+	for (let slot = 0; ; slot++) {
+		slot = frames.tables.takeEntries(mfn, slot, owner);
+		if (slot === ENTRIES) return 0;
 		const at = first + slot * 2;
 		const low = words[at]!;
-		if ((low & Pte.present) === 0) continue;
 		const high = words[at + 1]!;
 		const result = getPageFromL1Entry(frames, low, high, owner, owner);
 		if (result !== 0) {
@@ -191,7 +192,6 @@ function validateL1(frames: FrameTable, mfn: number): TypeResult {
 		words[at] = adjustL1Low(low, high);
 		words[at + 1] = adjustL1High(low, high);
 	}
-	return 0;
 }
 
 function validateUpper(frames: FrameTable, mfn: number, level: number): TypeResult {
@@ -243,8 +243,11 @@ export function dropTable(frames: FrameTable, mfn: number, level: number): boole
 	if (level === 1) {
 		frames.work -= ENTRIES;
 		const first = frames.entry(mfn, 0);
-		while (slot-- > 0) putPageFromL1Entry(frames, words[first + slot * 2]!, words[first + slot * 2 + 1]!);
-		return true;
+		for (;;) {
+			slot = frames.tables.dropEntries(mfn, slot);
+			if (slot-- === 0) return true;
+			putPageFromL1Entry(frames, words[first + slot * 2]!, words[first + slot * 2 + 1]!);
+		}
 	}
 	if ((words[at + info.PROGRESS]! & info.SUBTABLE_PARTIAL) !== 0) {
 		words[at + info.PROGRESS] = slot;

@@ -1,0 +1,97 @@
+/**
+ * Loops over page-table entries and over the requests of mmu_update in WebAssembly, which mm/tables.ts and hypercalls/mmu.ts call: each goes as far as entries are
+ * ordinary (l1-entry.ts), and says where it stopped; the one that is not is TypeScript's, which then calls again.
+ */
+import type { Memory } from "../../cpu/memory.ts";
+import { type I32, i32, i64 } from "../../cpu/wasm/expression.ts";
+import type { FunctionBuilder } from "../../cpu/wasm/function.ts";
+import { ModuleBuilder } from "../../cpu/wasm/module.ts";
+import { MMU_UPDATE_SIZE } from "../abi/mmu.ts";
+import { ENTRIES, Pte } from "../mm/pte.ts";
+import { anyOf } from "./guest-state.ts";
+import { adjusted, emitEntryFunctions, emitUpdateL1Entry, frameAddress } from "./l1-entry.ts";
+import { emitUpdateRequest } from "./mmu-update.ts";
+
+export interface TableFunctions {
+	/**
+	 * Takes the references of an L1 table's entries from a slot on, and writes the entries as Xen installs them.
+	 * @returns the slot of the first one that is not ordinary, or {@link ENTRIES}
+	 */
+	takeEntries(mfn: number, slot: number, owner: number): number;
+	/**
+	 * Drops the references of the entries before a slot, the last one first.
+	 * @returns how many are left: the last of them is not ordinary; or 0
+	 */
+	dropEntries(mfn: number, slot: number): number;
+	/**
+	 * Does requests of mmu_update that are about entries of the owner's own L1 tables.
+	 * @returns how many were done before one that is not ordinary, or all
+	 */
+	updateEntries(requests: number, count: number, owner: number): number;
+}
+
+/** Entries that are looked at together: most of a table is empty. */
+const TOGETHER = 4;
+
+export function createTableFunctions(memory: Memory): TableFunctions {
+	const module = new ModuleBuilder();
+	const pages = memory.wasm.buffer.byteLength / 65536;
+	module.importMemory("xen", "memory", pages, pages);
+	const entries = emitEntryFunctions(module);
+	const updateRequest = emitUpdateRequest(module, emitUpdateL1Entry(module, entries));
+	const entryAt = (f: FunctionBuilder, slot: I32): I32 =>
+		i32.add(frameAddress(i64.extend_i32_u(f.parameter(0, "i32"))), i32.shl(slot, i32.const(3)));
+
+	const takeEntries = module.function("takeEntries", ["i32", "i32", "i32"], "i32", (f) => {
+		const slot = f.parameter(1, "i32");
+		f.loop((next) => {
+			f.if(i32.ge_u(slot, i32.const(ENTRIES)), () => f.return(i32.const(ENTRIES)));
+			const at = f.let(entryAt(f, slot));
+			f.if(i32.eqz(anyOf(slot, TOGETHER - 1)), () => {
+				let all: I32 = i32.load(at);
+				for (let index = 1; index < TOGETHER; index++) all = i32.or(all, i32.load(at, index * 8));
+				f.if(i32.eqz(anyOf(all, Pte.present)), () => {
+					f.set(slot, i32.add(slot, i32.const(TOGETHER)));
+					f.br(next);
+				});
+			});
+			const entry = f.let(i64.load(at));
+			f.if(anyOf(i32.wrap(entry), Pte.present), () => {
+				f.if(i32.eqz(f.callFor("i32", entries.take, entry, f.parameter(2, "i32"))), () => f.return(slot));
+				f.store64(at, adjusted(f, entry));
+			});
+			f.set(slot, i32.add(slot, i32.const(1)));
+			f.br(next);
+		});
+	});
+
+	const dropEntries = module.function("dropEntries", ["i32", "i32"], "i32", (f) => {
+		const slot = f.parameter(1, "i32");
+		f.loop((next) => {
+			f.if(i32.eqz(slot), () => f.return(i32.const(0)));
+			const entry = f.let(i64.load(entryAt(f, i32.sub(slot, i32.const(1)))));
+			f.if(anyOf(i32.wrap(entry), Pte.present), () =>
+				f.if(i32.eqz(f.callFor("i32", entries.drop, entry)), () => f.return(slot)),
+			);
+			f.set(slot, i32.sub(slot, i32.const(1)));
+			f.br(next);
+		});
+	});
+
+	const updateEntries = module.function("updateEntries", ["i32", "i32", "i32"], "i32", (f) => {
+		const done = f.local("i32");
+		f.loop((next) => {
+			f.if(i32.ge_u(done, f.parameter(1, "i32")), () => f.return(done));
+			const request = i32.add(f.parameter(0, "i32"), i32.mul(done, i32.const(MMU_UPDATE_SIZE)));
+			f.if(i32.eqz(f.callFor("i32", updateRequest, request, f.parameter(2, "i32"))), () => f.return(done));
+			f.set(done, i32.add(done, i32.const(1)));
+			f.br(next);
+		});
+	});
+
+	for (const [name, reference] of Object.entries({ takeEntries, dropEntries, updateEntries })) {
+		module.export(name, reference);
+	}
+	const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { xen: { memory: memory.wasm } });
+	return instance.exports as unknown as TableFunctions;
+}
