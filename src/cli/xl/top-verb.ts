@@ -97,7 +97,8 @@ class View {
 	}
 
 	show(text: string): void {
-		const { rows = 24, columns = 80 } = process.stdout;
+		// Some terminals do not know their size: it is 0 then.
+		const [rows, columns] = [process.stdout.rows || 24, process.stdout.columns || 80];
 		const lines = text.split("\n").slice(0, rows - 1);
 		process.stdout.write(`\x1b[H${lines.map((line) => `${line.slice(0, columns)}\x1b[K\r\n`).join("")}\x1b[J`);
 	}

@@ -49,6 +49,42 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		again.close();
 	}, 300_000);
 
+	const ways: readonly (readonly [name: string, keys: string, signal: string, status: number])[] = [
+		["q", "q", "", 0],
+		["Ctrl-C", "\\x03", "", 0],
+		["SIGTERM", "", "SIGTERM", 143],
+	];
+	it.each(ways)(
+		"shows top on a terminal, again and again until %s, and leaves it as it was",
+		async (_, keys, signal, status) => {
+			const onTerminal = ["python3", ON_TERMINAL, keys, signal, ...COMMAND, "top", "-d", "0.1"] as const;
+			// The domain's name, once in each screen.
+			const { stdout } = await runProgram(onTerminal, { env: { ...environment, READY_COUNT: "3" } });
+			const outcome = JSON.parse(stdout) as Record<"before" | "during" | "after", number[]> & {
+				output: string;
+				status: number;
+			};
+			expect(outcome.status, outcome.output).toBe(status);
+			expect((outcome.during[3] as number) & 0o13).toBe(0);
+			expect(outcome.after).toEqual(outcome.before);
+			const { output } = outcome;
+			// The alternate screen, without a cursor; and both as they were.
+			expect(output.startsWith("\x1b[?1049h\x1b[?25l")).toBe(true);
+			expect(output.endsWith("\x1b[?25h\x1b[?1049l")).toBe(true);
+			const screens = output.split("\x1b[H").slice(1);
+			expect(screens.length).toBeGreaterThanOrEqual(3);
+			for (const screen of screens.slice(0, 3)) {
+				// The terminal's line discipline adds carriage returns of its own.
+				const lines = screen.replaceAll("\r", "").split("\x1b[K\n");
+				expect(lines[0]).toMatch(/^xentop - \d\d:\d\d:\d\d {3}Xen 4\.17/);
+				expect(lines[1]).toMatch(/^2 domains: \d running, \d blocked, \d paused, 0 crashed, 0 dying, 0 shutdown$/);
+				expect(lines[3]).toMatch(/^ {6}NAME {2}STATE {3}CPU\(sec\) CPU\(%\)/);
+				expect(lines[5]).toMatch(/^ {5}ready [-rb]{6} +\d+ +\d+\.\d +8192 /);
+			}
+		},
+		300_000,
+	);
+
 	it("has a terminal as the console: raw, left with Ctrl-] while the guest goes on, and as it was afterwards", async () => {
 		const onTerminal = ["python3", ON_TERMINAL, "abc\\x03\\x1dd", "", ...COMMAND, "console", "ready"] as const;
 		const { stdout } = await runProgram(onTerminal, { env: environment });
