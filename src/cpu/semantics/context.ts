@@ -89,10 +89,10 @@ export interface Context {
 
 	/**
 	 * Leaves flags to be computed when something asks for them: of left + right, left - right, the result `left` of a logic operation, or the
-	 * result `left` of INC or DEC. False where the context wants them computed now.
+	 * result `left` of INC, DEC or a rotation. False where the context wants them computed now.
 	 */
 	deferFlags(
-		operation: "add" | "subtract" | "logic" | "increment" | "decrement",
+		operation: "add" | "subtract" | "logic" | "increment" | "decrement" | "rotateLeft" | "rotateRight",
 		bits: number,
 		left: I64,
 		right: I64,

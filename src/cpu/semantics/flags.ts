@@ -127,8 +127,22 @@ export function carryFlag(c: Context): I64 {
 	return i64.shr_u(c.flagCarry(), i64.const(63));
 }
 
+/** A bit of a value, and the highest of `bits` bits: 0 or 1. */
+export const bit = (value: I64, position: I64): I64 => i64.and(i64.shr_u(value, position), i64.const(1));
+export const top = (value: I64, bits: number): I64 => bit(value, i64.const(bits - 1));
+
+/** CF and OF of a rotation, by its result. */
+export function rotateLeftFlags(f: FunctionBuilder, bits: number, result: I64): { carry: I64; overflow: I64 } {
+	const carry = f.let(bit(result, i64.const(0)));
+	return { carry, overflow: i64.xor(carry, top(result, bits)) };
+}
+export function rotateRightFlags(f: FunctionBuilder, bits: number, result: I64): { carry: I64; overflow: I64 } {
+	const carry = f.let(top(result, bits));
+	return { carry, overflow: i64.xor(carry, bit(result, i64.const(bits - 2))) };
+}
+
 /** Carry word with the given CF and OF (0 or 1 each, i64), AF clear. */
-export function carryAndOverflow(c: Context, carry: I64, overflow: I64): I64 {
+export function carryAndOverflow(c: { readonly f: FunctionBuilder }, carry: I64, overflow: I64): I64 {
 	const cf = c.f.let(carry);
 	return i64.or(i64.shl(cf, i64.const(63)), i64.shl(i64.xor(cf, overflow), i64.const(62)));
 }

@@ -1,11 +1,16 @@
 /** Shifts and rotates. A count of 0 (after masking to 5 or 6 bits) changes no flag. */
 import { type I64, i32, i64 } from "../wasm/expression.ts";
+import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
-import { carryAndOverflow, carryFlag, sext, zext } from "./flags.ts";
+import { bit, carryAndOverflow, carryFlag, rotateLeftFlags, rotateRightFlags, sext, top, zext } from "./flags.ts";
 import { instruction } from "./table.ts";
 
-const bit = (value: I64, position: I64): I64 => i64.and(i64.shr_u(value, position), i64.const(1));
-const top = (value: I64, bits: number): I64 => bit(value, i64.const(bits - 1));
+/** Emits `none` or `some` by a count, which may be known. */
+function unlessZero(f: FunctionBuilder, count: I64, none: () => void, some: () => void): void {
+	if (count.constant === undefined) f.if(i64.eqz(count), none, some);
+	else if (count.constant === 0n) none();
+	else some();
+}
 
 /** CF and OF of a rotate; the other flags stay. */
 function setRotateFlags(c: Context, carry: I64, overflow: I64): void {
@@ -25,8 +30,9 @@ const SHIFTS: readonly [string, Shift][] = [
 		"rol",
 		(c, bits, value, count) => {
 			const result = c.f.let(rotateLeft(c, bits, value, count));
-			const carry = c.f.let(bit(result, i64.const(0)));
-			setRotateFlags(c, carry, i64.xor(carry, top(result, bits)));
+			if (c.deferFlags("rotateLeft", bits, result, i64.const(0))) return result;
+			const { carry, overflow } = rotateLeftFlags(c.f, bits, result);
+			setRotateFlags(c, carry, overflow);
 			return result;
 		},
 	],
@@ -35,8 +41,9 @@ const SHIFTS: readonly [string, Shift][] = [
 		(c, bits, value, count) => {
 			const left = i64.and(i64.sub(i64.const(bits), count), i64.const(bits - 1));
 			const result = c.f.let(rotateLeft(c, bits, value, c.f.let(left)));
-			const carry = c.f.let(top(result, bits));
-			setRotateFlags(c, carry, i64.xor(carry, bit(result, i64.const(bits - 2))));
+			if (c.deferFlags("rotateRight", bits, result, i64.const(0))) return result;
+			const { carry, overflow } = rotateRightFlags(c.f, bits, result);
+			setRotateFlags(c, carry, overflow);
 			return result;
 		},
 	],
@@ -134,8 +141,9 @@ for (const [digit, [name, shift]] of SHIFTS.entries()) {
 			const bits = destination!.bits;
 			const value = c.read(destination!);
 			const count = f.let(i64.and(c.read(amount!), i64.const(bits === 64 ? 63 : 31)));
-			f.if(
-				i64.eqz(count),
+			unlessZero(
+				f,
+				count,
 				// The destination is written even so: a 32-bit register is zero-extended.
 				() => c.write(destination!, value),
 				() => c.write(destination!, shift(c, bits, value, count)),
@@ -159,8 +167,9 @@ for (const [name, opcode, left] of [
 			const value = c.read(destination!);
 			const fill = c.read(from!);
 			const count = f.let(i64.and(c.read(amount!), i64.const(bits === 64 ? 63 : 31)));
-			f.if(
-				i64.eqz(count),
+			unlessZero(
+				f,
+				count,
 				() => c.write(destination!, value),
 				() => {
 					const { result, carry } = doubleShift(c, bits, value, fill, count, left);

@@ -79,7 +79,7 @@ export class RegionLocals {
 	readonly kind: Local<"i32">;
 	readonly first: Local<"i64">;
 	readonly second: Local<"i64">;
-	/** The flags before an INC or DEC. */
+	/** The flags before a step. */
 	readonly oldKind: Local<"i32">;
 	readonly oldFirst: Local<"i64">;
 	readonly oldSecond: Local<"i64">;
@@ -554,15 +554,16 @@ export class TranslatorContext extends ContextBlock implements Context {
 		const { f, locals } = this;
 		this.touchFlags();
 		const kind = lazy.flagKind(operation, bits);
-		if (lazy.isStep(kind)) {
+		const sort = lazy.sortOf(kind);
+		if (sort !== 0) {
 			const before = this.knowledge.kind;
 			if (before === undefined) {
-				// Where the state before is itself an INC's or DEC's, CF is still the one from before that.
-				const step = f.let(lazy.isStepExpression(locals.kind));
+				// Behind a step of the same sort, what is kept is still from before that.
+				const step = f.let(lazy.isOfSort(locals.kind, sort));
 				f.set(locals.oldFirst, select(step, locals.oldFirst, locals.first));
 				f.set(locals.oldSecond, select(step, locals.oldSecond, locals.second));
 				f.set(locals.oldKind, select(step, locals.oldKind, locals.kind));
-			} else if (!lazy.isStep(before)) {
+			} else if (lazy.sortOf(before) !== sort) {
 				f.set(locals.oldKind, i32.const(before));
 				f.set(locals.oldFirst, locals.first);
 				f.set(locals.oldSecond, locals.second);

@@ -3,27 +3,54 @@
  * only where something needs those: at a region's end, or for a condition whose setter is not known.
  *
  *   kind 0      first = result word, second = carry word
- *   kind 1..20  1 + operation * 4 + log2(bytes); first and second are the operands, or first the result
+ *   kind 1..28  1 + operation * 4 + log2(bytes); first and second are the operands, or first the result
  *
- * INC and DEC keep CF: the state before them (kind, first, second) stays in a second set of locals.
+ * *Steps* keep some flags: INC and DEC keep CF, rotations set nothing but CF and OF. The state before them (kind, first, second) stays in a second set of
+ * locals. Of that, another step of the same sort keeps what it found; one of the other sort needs no more than what this one sets.
  *
- * From one region to the next the flags stay like this too, in FLAG_RESULT, FLAG_CARRY and FLAG_KIND, which is never INC's or DEC's then.
+ * From one region to the next the flags stay like this too, in FLAG_RESULT, FLAG_CARRY and FLAG_KIND, which is never a step's then.
  */
 import { FLAG_CARRY, FLAG_KIND, FLAG_RESULT, STATE } from "../layout.ts";
-import { addWords, type FlagWords, sext, stepWords, subtractWords, zext } from "../semantics/flags.ts";
+import {
+	addWords,
+	bit,
+	carryAndOverflow,
+	type FlagWords,
+	rotateLeftFlags,
+	rotateRightFlags,
+	sext,
+	stepWords,
+	subtractWords,
+	zext,
+} from "../semantics/flags.ts";
 import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 
-export const FLAG_OPERATIONS = ["add", "subtract", "logic", "increment", "decrement"] as const;
+export const FLAG_OPERATIONS = [
+	"add",
+	"subtract",
+	"logic",
+	"increment",
+	"decrement",
+	"rotateLeft",
+	"rotateRight",
+] as const;
 export type FlagOperation = (typeof FLAG_OPERATIONS)[number];
 export const WORDS = 0;
 const FIRST_STEP = 13;
+const FIRST_ROTATION = 21;
 
 export function flagKind(operation: FlagOperation, bits: number): number {
 	return 1 + FLAG_OPERATIONS.indexOf(operation) * 4 + Math.log2(bits / 8);
 }
-/** INC or DEC. */
+/** Which flags a kind keeps: none, CF (INC, DEC), or all but CF and OF (rotations). */
+export const sortOf = (kind: number): 0 | 1 | 2 => (kind >= FIRST_ROTATION ? 2 : kind >= FIRST_STEP ? 1 : 0);
+/** Whether a kind that is not known is of the sort of a step. */
+export const isOfSort = (kind: I32, sort: 1 | 2): I32 =>
+	sort === 2
+		? i32.ge_u(kind, i32.const(FIRST_ROTATION))
+		: i32.lt_u(i32.sub(kind, i32.const(FIRST_STEP)), i32.const(FIRST_ROTATION - FIRST_STEP));
 export const isStep = (kind: number): boolean => kind >= FIRST_STEP;
 export const isStepExpression = (kind: I32): I32 => i32.ge_u(kind, i32.const(FIRST_STEP));
 
@@ -31,7 +58,7 @@ export const isStepExpression = (kind: I32): I32 => i32.ge_u(kind, i32.const(FIR
 export const MATERIALISE_PARAMETERS = ["i32", "i64", "i64", "i32", "i64", "i64"] as const;
 
 export interface FlagFunctions {
-	/** (kind, first, second, and the same before an INC or DEC): writes the flag words to the context block. */
+	/** (kind, first, second, and the same before a step): writes the flag words to the context block. */
 	readonly materialise: FunctionReference;
 	/** (): turns what a region has left in the context block and FLAG_KIND into the words. */
 	readonly settleFlags: FunctionReference;
@@ -85,6 +112,13 @@ function wordsOf(
 			return subtractWords(f, bits, first, second, f.let(i64.sub(first, second)));
 		case "logic":
 			return { result: sext(first, bits), carry: i64.const(0) };
+		case "rotateLeft":
+		case "rotateRight": {
+			const { carry, overflow } = (operation === "rotateLeft" ? rotateLeftFlags : rotateRightFlags)(f, bits, first);
+			const kept = i64.and(oldCarry, i64.const(0x3fff_ffff_ffff_ffffn));
+			const result = i64.load(i32.const(STATE), FLAG_RESULT);
+			return { result, carry: f.let(i64.or(kept, carryAndOverflow({ f }, carry, overflow))) };
+		}
 		default: {
 			const down = operation === "decrement";
 			const one = i64.const(1);
@@ -108,6 +142,20 @@ function compare(
 	return wide(cut(left, bits), cut(right, bits));
 }
 
+/** CF and OF alone are a rotation's. */
+function rotationCondition(
+	operation: "rotateLeft" | "rotateRight",
+	bits: number,
+	code: number,
+	result: I64,
+): I32 | undefined {
+	const is = (position: number): I32 => i32.wrap(bit(result, i64.const(position)));
+	const carry = operation === "rotateLeft" ? 0 : bits - 1;
+	const other = operation === "rotateLeft" ? bits - 1 : bits - 2;
+	if (code === 0) return i32.xor(is(carry), is(other));
+	return code === 1 ? is(carry) : undefined;
+}
+
 /**
  * A condition (O B Z BE S P L LE, by number/2) straight from the operands of its setter; undefined where that needs more than they tell.
  */
@@ -120,6 +168,7 @@ export function directCondition(
 	if (kind === WORDS) return undefined;
 	const operation = FLAG_OPERATIONS[(kind - 1) >> 2]!;
 	const bits = 8 << ((kind - 1) & 3);
+	if (operation === "rotateLeft" || operation === "rotateRight") return rotationCondition(operation, bits, code, first);
 	const sum = operation === "add" ? i64.add(first, second) : operation === "subtract" ? i64.sub(first, second) : first;
 	const sign = (value: I64): I32 =>
 		bits === 32 ? i32.lt_s(i32.wrap(value), i32.const(0)) : i64.lt_s(sext(value, bits), i64.const(0));
