@@ -14,6 +14,11 @@ import { ElfType, elfHeader, joined, note, programHeader, type Segment, SegmentT
 const MOST_SEGMENTS = 65_000;
 /** Entries of page tables that are looked at: a guest can let its tables lead to each other for ever. */
 const MOST_ENTRIES = 2 ** 23;
+/**
+ * Places at which the entries of one table are shown. Linux fills holes of its table of machine frames with one table at hundreds of
+ * places, whose entries all map one page: each would be a segment, and none would be left for what matters.
+ */
+const MOST_PLACES = 4;
 const NT_PRSTATUS = 1;
 /** struct elf_prstatus of x86-64 Linux: its size, and where pr_pid and pr_reg are. */
 const PRSTATUS = { size: 336, pid: 32, registers: 112 } as const;
@@ -60,32 +65,39 @@ export async function writeGdbCore(domain: Domain, write: CoreWriter, gone: () =
 	await writePages(domain, pages, write, gone);
 }
 
-/** What the page tables of vCPU 0's kernel map of the domain's own pages, lowest (signed) address last half first as they stand. */
+/**
+ * What the page tables of vCPU 0's kernel map of the domain's own pages. The kernel's half comes first, from its image at the very end down,
+ * so that no process can take the segments that there are.
+ */
 function mappedStretches(domain: Domain, pages: PageList): Stretch[] {
 	const { frames } = domain.hypervisor;
 	const places = new Map<number, number>();
 	for (const [place, mfn] of pages.mfns.entries()) places.set(mfn, place);
 	const stretches: Stretch[] = [];
+	const visits = new Map<number, number>();
 	let looked = 0;
 	const visit = (table: number, level: number, base: number): void => {
-		const span = PAGE_SIZE * ENTRIES ** (level - 1);
-		for (let slot = 0; slot < ENTRIES; slot++) {
-			if (level === 4 && slot >= FIRST_XEN_SLOT && slot <= LAST_XEN_SLOT) continue;
-			if (++looked > MOST_ENTRIES || stretches.length >= MOST_SEGMENTS) return;
-			const at = frames.entry(table, slot);
-			const low = frames.words[at] as number;
-			if ((low & Pte.present) === 0) continue;
-			const mfn = pteFrame(low, frames.words[at + 1] as number);
-			const place = places.get(mfn);
-			if (place === undefined) continue;
-			const upper = level === 4 && slot >= ENTRIES / 2;
-			const address = base + slot * span - (upper ? 2 ** 48 : 0);
-			if (level > 1) visit(mfn, level - 1, address);
-			else extend(stretches, address, place);
-		}
+		const before = visits.get(table) ?? 0;
+		if (before === MOST_PLACES) return;
+		visits.set(table, before + 1);
+		for (let slot = 0; slot < ENTRIES; slot++) entry(table, slot, level, base);
+	};
+	const entry = (table: number, slot: number, level: number, base: number): void => {
+		if (++looked > MOST_ENTRIES || stretches.length >= MOST_SEGMENTS) return;
+		const at = frames.entry(table, slot);
+		const low = frames.words[at] as number;
+		if ((low & Pte.present) === 0) return;
+		const mfn = pteFrame(low, frames.words[at + 1] as number);
+		const place = places.get(mfn);
+		if (place === undefined) return;
+		const address = base + slot * PAGE_SIZE * ENTRIES ** (level - 1);
+		if (level > 1) visit(mfn, level - 1, address);
+		else extend(stretches, address, place);
 	};
 	const root = domain.vcpus[0]?.kernelRoot ?? 0;
-	if (root !== 0) visit(root, 4, 0);
+	if (root === 0) return stretches;
+	for (let slot = ENTRIES - 1; slot > LAST_XEN_SLOT; slot--) entry(root, slot, 4, -(2 ** 48));
+	for (let slot = 0; slot < FIRST_XEN_SLOT; slot++) entry(root, slot, 4, 0);
 	return stretches;
 }
 
