@@ -18,23 +18,24 @@ const OF = 0x800;
 const first = new Int32Array(16);
 const second = new Int32Array(16);
 
-function load(memory: Memory, address: number, control: number, into: Int32Array): void {
+/** Loads elements up to `most` of them, or to the first that is zero if `stops`. @returns how many */
+function load(
+	memory: Memory,
+	address: number,
+	control: number,
+	into: Int32Array,
+	most: number,
+	stops: boolean,
+): number {
+	const { bytes } = memory;
 	const words = (control & 1) !== 0;
-	const signed = (control & 2) !== 0;
-	for (let i = 0; i < (words ? 8 : 16); i++) {
-		if (words) {
-			const value = memory.u16(address + i * 2);
-			into[i] = signed ? (value << 16) >> 16 : value;
-		} else {
-			const value = memory.u8(address + i);
-			into[i] = signed ? (value << 24) >> 24 : value;
-		}
+	const unused = (control & 2) === 0 ? 0 : words ? 16 : 24;
+	for (let i = 0; i < most; i++) {
+		const value = words ? bytes[address + i * 2]! | (bytes[address + i * 2 + 1]! << 8) : bytes[address + i]!;
+		if (stops && value === 0) return i;
+		into[i] = (value << unused) >> unused;
 	}
-}
-
-function implicitLength(values: Int32Array, count: number): number {
-	for (let i = 0; i < count; i++) if (values[i] === 0) return i;
-	return count;
+	return most;
 }
 
 /** IntRes1: one bit for each element of the second operand. */
@@ -79,11 +80,11 @@ function aggregate(kind: number, count: number, firstLength: number, secondLengt
 export function compareStrings(memory: Memory, control: number): number {
 	const words = (control & 1) !== 0;
 	const count = words ? 8 : 16;
-	load(memory, LEFT, control, first);
-	load(memory, RIGHT, control, second);
 	const explicit = (control & 0x100) !== 0;
-	const firstLength = explicit ? Math.min((control >> 16) & 0x3f, count) : implicitLength(first, count);
-	const secondLength = explicit ? Math.min((control >> 24) & 0x3f, count) : implicitLength(second, count);
+	const mostFirst = explicit ? Math.min((control >> 16) & 0x3f, count) : count;
+	const mostSecond = explicit ? Math.min((control >> 24) & 0x3f, count) : count;
+	const firstLength = load(memory, LEFT, control, first, mostFirst, !explicit);
+	const secondLength = load(memory, RIGHT, control, second, mostSecond, !explicit);
 
 	let bits = aggregate((control >> 2) & 3, count, firstLength, secondLength);
 	const polarity = (control >> 4) & 3;
