@@ -43,7 +43,7 @@ const POLL_MILLISECONDS = 500;
 const ESCAPE_SEQUENCE = /\x1b\[[\d;?]*[A-Za-z]/g;
 
 /** Seconds of CPU time: nanoseconds of the living threads, or the kernel's ticks where ended threads had more. */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
 	try {
 		let nanoseconds = 0;
 		for (const task of readdirSync(`/proc/${pid}/task`)) {
@@ -55,9 +55,19 @@ function cpuSeconds(pid: number): number {
 	}
 }
 
+/** Bytes that a process has in memory now. */
+export function residentBytes(pid: number): number {
+	return statusBytes(pid, "VmRSS");
+}
+
 function largestResidentBytes(pid: number): number {
+	return statusBytes(pid, "VmHWM");
+}
+
+function statusBytes(pid: number, field: string): number {
 	try {
-		return Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+		const status = readFileSync(`/proc/${pid}/status`, "utf8");
+		return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
 	} catch {
 		return 0;
 	}

@@ -191,13 +191,15 @@ export function formatRows(rows: readonly (readonly string[])[]): string {
 		.join("\n");
 }
 
+/** Cells as a table of Markdown's; the first column is text, the others are numbers. */
+export function markdownTable(rows: readonly (readonly string[])[]): string {
+	const lines = rows.map((cells) => `| ${cells.map((cell) => cell.trim()).join(" | ")} |`);
+	const rule = `|${rows[0]?.map((_, column) => (column === 0 ? "---" : "---:")).join("|")}|`;
+	return [lines[0], rule, ...lines.slice(1)].join("\n");
+}
+
 /** For --markdown: both tables, under what one must know of how they came about. */
 export function toMarkdown(columns: readonly Column[], facts: Readonly<Record<string, string>>): string {
-	const table = (rows: readonly (readonly string[])[]): string => {
-		const lines = rows.map((cells) => `| ${cells.map((cell) => cell.trim()).join(" | ")} |`);
-		const rule = `|${rows[0]?.map((_, column) => (column === 0 ? "---" : "---:")).join("|")}|`;
-		return [lines[0], rule, ...lines.slice(1)].join("\n");
-	};
 	const groups = groupRows(columns);
 	return [
 		"# Results",
@@ -205,9 +207,9 @@ export function toMarkdown(columns: readonly Column[], facts: Readonly<Record<st
 			.map(([name, value]) => `- ${name}: ${value}`)
 			.join("\n"),
 		"Seconds are of CPU time of the whole process, rates are operations (or bytes) a second of it; medians of all runs.",
-		...(groups.length === 0 ? [] : ["## Against the others", table(groups)]),
+		...(groups.length === 0 ? [] : ["## Against the others", markdownTable(groups)]),
 		"## All items",
-		`${table(tableRows(columns))}\n`,
+		`${markdownTable(tableRows(columns))}\n`,
 	].join("\n\n");
 }
 

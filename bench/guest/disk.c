@@ -1,6 +1,6 @@
 /*
- * Throughput of a disk without the guest's page cache: O_DIRECT, each item for some seconds, one or several processes at once.
- * Usage: disk DEVICE SECONDS. Prints "= ITEM VALUE UNIT" for each.
+ * Throughput of a disk, or of a file, without the guest's page cache: O_DIRECT, each item for some seconds, one or several processes at
+ * once. Usage: disk DEVICE|FILE SECONDS. Prints "@ ITEM" before and "= ITEM|VALUE|UNIT" after each.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,14 +68,22 @@ static uint64_t work(int device, const struct item *item, uint64_t blocks, int p
 int main(int argc, char **argv)
 {
 	uint64_t size, *counts;
+	struct stat status;
 	int device;
-	if (argc != 3 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || ioctl(device, BLKGETSIZE64, &size) < 0) {
+	if (argc != 3 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || fstat(device, &status) < 0) {
 		perror(argc > 1 ? argv[1] : "disk");
+		return 1;
+	}
+	size = status.st_size;
+	if (S_ISBLK(status.st_mode) && ioctl(device, BLKGETSIZE64, &size) < 0) {
+		perror(argv[1]);
 		return 1;
 	}
 	counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (size_t index = 0; index < sizeof items / sizeof *items; index++) {
 		const struct item *item = &items[index];
+		printf("@ %s\n", item->name);
+		fflush(stdout);
 		double start = now(), end = start + atof(argv[2]);
 		uint64_t total = 0;
 		for (int process = 0; process < item->processes; process++) {

@@ -51,7 +51,7 @@ describe.runIf(hasGrub && hasImageTools)("a Debian system", () => {
 
 	beforeAll(async () => {
 		directory = mkdtempSync(join(tmpdir(), "paravirt-debian-"));
-		base = await debianImage([]);
+		base = await debianImage();
 		baseHash = hashOf(base);
 		execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, join(directory, "root.qcow2")]);
 		await makeBootDisk(directory);

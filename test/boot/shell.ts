@@ -31,11 +31,27 @@ export class GuestShell {
 		return this.find(0, READY_QUERY);
 	}
 
+	/**
+	 * Waits for the login of a system on a disk, and makes root's shell one that only prints what it is asked for.
+	 * @param prompt of what shell there is without a login (init=/bin/bash)
+	 */
+	async login(prompt?: string): Promise<void> {
+		if (prompt === undefined) {
+			await this.find(0, "login: ");
+			this.domain.console.write("root\n");
+			prompt = "# ";
+		}
+		await this.find(Math.max(0, this.console.lastIndexOf("login: ")), prompt);
+		this.domain.console.write("stty -echo; PS1= PS2= exec bash --norc --noediting\necho rea''dy\n");
+		await this.find(0, "ready\n");
+	}
+
 	/** Runs a command of the shell. Rejected where the guest ends before it does. */
 	async run(command: string): Promise<Answer> {
 		const mark = `<<${++this.number}`;
 		const from = this.console.length;
-		this.domain.console.write(`echo '${mark}'\n${command}\necho "${mark}>>$?"\n`);
+		// A program that reads its input would take what is typed behind it.
+		this.domain.console.write(`echo '${mark}'\n{ ${command}\n} </dev/null\necho "${mark}>>$?"\n`);
 		const end = new RegExp(`${mark}>>(\\d+)\\n`);
 		await this.find(from, end);
 		const text = this.console.slice(this.console.indexOf(`${mark}\n`, from) + mark.length + 1);
