@@ -17,6 +17,10 @@ export interface BlockImage {
 	read(to: Uint8Array, position: number): Done;
 	/** Stores `from` at `position`. The bytes must not change until it is done. */
 	write(from: Uint8Array, position: number): Done;
+	/** {@link read} into several buffers, one after the other; only of images that do it faster than one by one. */
+	readonly readv?: ((to: readonly Uint8Array[], position: number) => Done) | undefined;
+	/** {@link write} of several buffers, as {@link readv}. */
+	readonly writev?: ((from: readonly Uint8Array[], position: number) => Done) | undefined;
 	/** Makes all writes that were done before survive the end of this process and of the machine. */
 	flush(): Done;
 	/** The range's contents are needed no more: it reads as zeros or as what it was, and takes no space where that can be. */
@@ -39,6 +43,9 @@ export interface BlockFile {
 	read(to: Uint8Array, position: number): Done;
 	/** Stores `from`; the file grows as needed. */
 	write(from: Uint8Array, position: number): Done;
+	/** preadv(2) and pwritev(2), where the host has them: what {@link read} and {@link write} do, for several buffers. */
+	readonly readv?: ((to: readonly Uint8Array[], position: number) => Done) | undefined;
+	readonly writev?: ((from: readonly Uint8Array[], position: number) => Done) | undefined;
 	/** fdatasync(2) */
 	sync(): Done;
 	/** Makes a range read as zeros that takes no space. Nothing happens where the host cannot do it. */

@@ -189,41 +189,60 @@ export class BlockQueue {
 		const { image } = this.disk;
 		switch (pending.operation) {
 			case BlockOp.flushDiskcache:
-				return then(image.flush(), () => (pending.length === 0 ? undefined : this.move(pending, 0, pending.position)));
+				return then(image.flush(), () => (pending.length === 0 ? undefined : this.move(pending, pending.position)));
 			case BlockOp.writeBarrier:
 				return then(
-					then(image.flush(), () => this.move(pending, 0, pending.position)),
+					then(image.flush(), () => this.move(pending, pending.position)),
 					() => image.flush(),
 				);
 			default:
-				return this.move(pending, 0, pending.position);
+				return this.move(pending, pending.position);
 		}
 	}
 
-	/** Moves the data from segment `from` on; pages that follow each other in memory go at once. */
-	private move(pending: Pending, from: number, position: number): Done {
+	/** Moves the data: between the image and all of the request's pages at once where the image can do that, else one piece after the other. */
+	private move(pending: Pending, position: number): Done {
 		const { image } = this.disk;
-		const { addresses, lengths, offsets, segments } = pending;
-		const { bytes } = this.connection.device.domain.hypervisor.memory;
+		const pieces = this.pieces(pending);
+		const [first] = pieces;
+		if (first === undefined) return undefined;
 		const reads = pending.operation === BlockOp.read;
+		if (pieces.length === 1) return reads ? image.read(first, position) : image.write(first, position);
+		if (reads && image.readv !== undefined) return image.readv(pieces, position);
+		if (!reads && image.writev !== undefined) return image.writev(pieces, position);
+		return this.moveEach(pieces, 0, position, reads);
+	}
+
+	private moveEach(pieces: readonly Uint8Array[], from: number, position: number, reads: boolean): Done {
+		const { image } = this.disk;
 		let at = position;
-		for (let slot = from; slot < segments; ) {
-			const start = (addresses[slot] as number) + (offsets[slot] as number);
-			let end = start + (lengths[slot] as number);
-			if (reads) this.grants.contentsChange(addresses[slot] as number);
-			for (slot++; slot < segments && (addresses[slot] as number) + (offsets[slot] as number) === end; slot++) {
-				if (reads) this.grants.contentsChange(addresses[slot] as number);
-				end += lengths[slot] as number;
-			}
-			const data = bytes.subarray(start, end);
-			const done = reads ? image.read(data, at) : image.write(data, at);
-			at += end - start;
+		for (let index = from; index < pieces.length; index++) {
+			const piece = pieces[index] as Uint8Array;
+			const done = reads ? image.read(piece, at) : image.write(piece, at);
+			at += piece.length;
 			if (done !== undefined) {
-				const [next, then] = [slot, at];
-				return done.then(() => this.move(pending, next, then));
+				const next = at;
+				return done.then(() => this.moveEach(pieces, index + 1, next, reads));
 			}
 		}
 		return undefined;
+	}
+
+	/** The request's bytes in memory; pages that follow each other are one piece. */
+	private pieces(pending: Pending): Uint8Array[] {
+		const { addresses, lengths, offsets, segments } = pending;
+		const { bytes } = this.connection.device.domain.hypervisor.memory;
+		if (pending.operation === BlockOp.read) this.noteContents(pending);
+		const pieces: Uint8Array[] = [];
+		for (let slot = 0; slot < segments; ) {
+			const start = (addresses[slot] as number) + (offsets[slot] as number);
+			let end = start + (lengths[slot] as number);
+			for (slot++; slot < segments && (addresses[slot] as number) + (offsets[slot] as number) === end; slot++) {
+				end += lengths[slot] as number;
+			}
+			pieces.push(bytes.subarray(start, end));
+		}
+		return pieces;
 	}
 
 	/** The end of a request that had to wait: outside of any turn. */

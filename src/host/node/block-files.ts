@@ -15,8 +15,10 @@ import {
 	openSync,
 	readFileSync,
 	readSync,
+	readvSync,
 	unlinkSync,
 	writeSync,
+	writevSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
@@ -93,6 +95,19 @@ class NodeBlockFile implements BlockFile {
 		return undefined;
 	}
 
+	readv(to: readonly Uint8Array[], position: number): Done {
+		const count = this.attempt("read", () => readvSync(this.fd, to, position));
+		rest(to, count, (part, at) => this.read(part, position + at));
+		return undefined;
+	}
+
+	writev(from: readonly Uint8Array[], position: number): Done {
+		const count = this.attempt("written", () => writevSync(this.fd, from, position));
+		this.bytes = Math.max(this.bytes, position + count);
+		rest(from, count, (part, at) => this.write(part, position + at));
+		return undefined;
+	}
+
 	sync(): Done {
 		if (this.synchronous) {
 			this.attempt("flushed", () => fdatasyncSync(this.fd));
@@ -155,6 +170,16 @@ class NodeBlockFile implements BlockFile {
 		} catch (error) {
 			throw failure(this.name, what, error);
 		}
+	}
+}
+
+/** Calls `move` for what a system call for several buffers left over, with where it lies behind the first byte of all. */
+function rest(parts: readonly Uint8Array[], moved: number, move: (part: Uint8Array, at: number) => void): void {
+	let at = 0;
+	for (const part of parts) {
+		const done = Math.min(part.length, Math.max(0, moved - at));
+		if (done < part.length) move(part.subarray(done), at + done);
+		at += part.length;
 	}
 }
 

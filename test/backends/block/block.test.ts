@@ -107,6 +107,55 @@ describe("block back end", () => {
 		expect(image.record.length).toBeLessThan(4);
 	});
 
+	it("moves pages anywhere in memory by one call of the image, where it has such", () => {
+		const calls: number[] = [];
+		class Vectored extends MemoryFile {
+			readv(to: readonly Uint8Array[], position: number): Done {
+				calls.push(to.length);
+				let at = position;
+				for (const part of to) {
+					this.read(part, at);
+					at += part.length;
+				}
+				return undefined;
+			}
+			writev(from: readonly Uint8Array[], position: number): Done {
+				calls.push(-from.length);
+				let at = position;
+				for (const part of from) {
+					this.write(part, at);
+					at += part.length;
+				}
+				return undefined;
+			}
+		}
+		const block = createBlock({ image: new RawImage(new Vectored(SECTORS * 512)) });
+		const [ring] = block.connect() as [BlockFront];
+		const { front } = block;
+		const { bytes } = front.guest.memory;
+		for (const page of [10, 12, 14]) bytes.fill(page, front.page(page), front.page(page) + 4096);
+		expect(
+			ring.ask(
+				WRITE,
+				8,
+				[14, 10, 12].map((page) => ({ ref: front.grant(page, true) })),
+			),
+		).toBe(OKAY);
+		expect(
+			ring.ask(
+				READ,
+				8,
+				[15, 11, 13].map((page) => ({ ref: front.grant(page) })),
+			),
+		).toBe(OKAY);
+		expect([15, 11, 13].map((page) => [bytes[front.page(page)], bytes[front.page(page) + 4095]])).toEqual([
+			[14, 14],
+			[10, 10],
+			[12, 12],
+		]);
+		expect(calls).toEqual([-3, 3]);
+	});
+
 	it("does indirect requests", () => {
 		const { front, ring, image } = setup();
 		const data = front.grant(12);

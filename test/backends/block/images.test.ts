@@ -156,6 +156,23 @@ function compare(found: Uint8Array, model: Uint8Array, first: number, unsure: Re
 
 const noBacking = (): Promise<BlockImage> => Promise.reject(new Error("no backing file"));
 
+describe("several buffers of a file of the host's", () => {
+	it("are filled and written, beyond the end too", async () => {
+		writeFileSync(at("several"), "abcdefgh");
+		const file = await files.open(at("several"), { readOnly: false });
+		const parts = [3, 2, 0, 6, 4].map((length) => new Uint8Array(length).fill(1));
+		expect(file.readv?.(parts, 1)).toBeUndefined();
+		expect(parts.map((part) => Buffer.from(part).toString())).toEqual(["bcd", "ef", "", "gh\0\0\0\0", "\0\0\0\0"]);
+		expect(file.writev?.([Buffer.from("XY"), Buffer.from("Z")], 7)).toBeUndefined();
+		expect(file.size).toBe(10);
+		await file.close();
+		expect(readFileSync(at("several"), "utf8")).toBe("abcdefgXYZ");
+		const fixed = await files.open(at("several"), { readOnly: true });
+		expect(() => fixed.writev?.([Buffer.from("XY")], 0)).toThrow("cannot be written");
+		await fixed.close();
+	});
+});
+
 describe("images by a model", () => {
 	const SIZE = 600 * 512;
 

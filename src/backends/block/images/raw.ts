@@ -5,6 +5,8 @@ const SECTOR = 512;
 
 export class RawImage implements BlockImage {
 	private bytes: number;
+	readonly readv: BlockImage["readv"];
+	readonly writev: BlockImage["writev"];
 
 	constructor(
 		private readonly file: BlockFile,
@@ -12,6 +14,8 @@ export class RawImage implements BlockImage {
 	) {
 		// A file that ends within a sector: its last one is filled up with zeros, where it can be; the rest is not shown.
 		this.bytes = readOnly ? Math.ceil(file.size / SECTOR) * SECTOR : Math.floor(file.size / SECTOR) * SECTOR;
+		this.readv = file.readv?.bind(file);
+		this.writev = file.writev?.bind(file);
 	}
 
 	get size(): number {
