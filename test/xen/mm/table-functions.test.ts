@@ -113,10 +113,10 @@ class Pair {
 	}
 }
 
-const valueOf = ({ mfns }: Guest, { frame, flags }: Entry): bigint => pte(mfns[frame] ?? frame, flags);
+const entryValue = ({ mfns }: Guest, { frame, flags }: Entry): bigint => pte(mfns[frame] ?? frame, flags);
 const requestFor = (guest: Guest, table: number, one: Entry): [bigint, bigint] => [
 	BigInt(guest.mfns[table]!) * 4096n + BigInt(one.slot * 8),
-	valueOf(guest, one),
+	entryValue(guest, one),
 ];
 
 test("tables are pinned, changed and unpinned with the same results", () => {
@@ -133,7 +133,7 @@ test("tables are pinned, changed and unpinned with the same results", () => {
 				const readOnly: Entry = { slot: TABLE, frame: TABLE, flags: P };
 				expect(pair.update((guest) => [requestFor(guest, L1, readOnly)])).toBe(0);
 				pair.both((machine, guest) => {
-					for (const one of first) machine.poke(guest.mfns[TABLE]!, one.slot, valueOf(guest, one));
+					for (const one of first) machine.poke(guest.mfns[TABLE]!, one.slot, entryValue(guest, one));
 					return 0;
 				});
 				if (pair.extended(MmuextCommand.pinL1Table) === 0) pinned++;
