@@ -63,6 +63,8 @@ export class Peer {
 	/** Bytes that its program has not read. */
 	unread = 0;
 	sent = 0;
+	/** Segments with data that the endpoint made; large ones count once. */
+	made = 0;
 	private sequence = 0;
 	private acknowledging = false;
 
@@ -130,6 +132,7 @@ export class Peer {
 	}
 
 	private transmit(segment: OutgoingSegment): boolean {
+		if (segment.length > 0) this.made++;
 		const payload = new Uint8Array(segment.length);
 		if (segment.length > 0) segment.copyPayload?.(payload, 0);
 		// What is larger than a segment may be is cut, as a network card does.

@@ -64,3 +64,21 @@ describe("a TCP connection over a bad link", () => {
 		);
 	});
 });
+
+it("gathers data for large segments where each acknowledgement makes room for a little", () => {
+	const clock = new Clock();
+	const common = { initial: 1, mss: 1460, largest: 65_000, pace: 0 };
+	// Segments arrive in their order, but apart: each is acknowledged by itself.
+	const apart = Array.from({ length: 20_000 }, (_, index) => ({ lose: false, repeat: false, delay: index / 100 }));
+	const sender = new Peer(clock, apart, { ...common, buffer: 65_535 });
+	const receiver = new Peer(clock, [], { ...common, buffer: 262_144 });
+	sender.other = receiver;
+	receiver.other = sender;
+	sender.endpoint.open();
+	const data = pattern(2 ** 21, 1);
+	sender.endpoint.send(data);
+	sender.endpoint.end();
+	clock.run(() => receiver.ended, 200_000);
+	expect(receiver.received.equals(Buffer.from(data))).toBe(true);
+	expect(data.length / sender.made).toBeGreaterThan(16_000);
+});

@@ -487,7 +487,8 @@ export class TcpEndpoint {
 		const unsent = this.queue.length - offset;
 		if (unsent < 0 || (unsent === 0 && !this.finQueued)) return false;
 		const inFlight = distance(this.next, this.unacknowledged);
-		const room = Math.min(this.window, this.congestion.window) - inFlight;
+		const limit = Math.min(this.window, this.congestion.window);
+		const room = limit - inFlight;
 		let length = 0;
 		if (unsent > 0) {
 			const most = Math.floor(this.path.largestSegment / this.mss) * this.mss;
@@ -495,7 +496,10 @@ export class TcpEndpoint {
 			if (length < unsent && length >= this.mss) length -= length % this.mss;
 			// Silly windows (RFC 9293 3.8.6.2.1): a part of a segment is only sent where it is all, or half of what the peer ever took.
 			const silly = length < unsent && length < this.mss && length < this.largestWindow / 2;
-			if (length <= 0 || silly) {
+			// A little that each acknowledgement makes room for costs the guest as much as a large segment: while most of what may be in
+			// flight is, and so acknowledgements are on their way, it gathers.
+			const little = inFlight > 0 && length < unsent && length < Math.min(most, limit / 4);
+			if (length <= 0 || silly || little) {
 				if (inFlight === 0 && this.probeAt === NEVER) this.probeAt = this.path.now() + this.timeout.value;
 				return false;
 			}
