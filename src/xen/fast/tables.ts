@@ -3,7 +3,7 @@
  * ordinary (l1-entry.ts), and says where it stopped; the one that is not is TypeScript's, which then calls again.
  */
 import type { Memory } from "../../cpu/memory.ts";
-import { type I32, i32, i64 } from "../../cpu/wasm/expression.ts";
+import { type I32, i32, i64, select } from "../../cpu/wasm/expression.ts";
 import type { FunctionBuilder } from "../../cpu/wasm/function.ts";
 import { ModuleBuilder } from "../../cpu/wasm/module.ts";
 import { MMU_UPDATE_SIZE } from "../abi/mmu.ts";
@@ -13,6 +13,10 @@ import { adjusted, emitEntryFunctions, emitUpdateL1Entry, frameAddress } from ".
 import { emitUpdateRequest } from "./mmu-update.ts";
 
 export interface TableFunctions {
+	/** Slot of the first present entry of a table from a slot on, or {@link ENTRIES}. */
+	presentFrom(mfn: number, slot: number): number;
+	/** One more than the slot of the last present entry before a slot, or 0. */
+	presentBefore(mfn: number, slot: number): number;
 	/**
 	 * Takes the references of an L1 table's entries from a slot on, and writes the entries as Xen installs them.
 	 * @returns the slot of the first one that is not ordinary, or {@link ENTRIES}
@@ -42,24 +46,52 @@ export function createTableFunctions(memory: Memory): TableFunctions {
 	const entryAt = (f: FunctionBuilder, slot: I32): I32 =>
 		i32.add(frameAddress(i64.extend_i32_u(f.parameter(0, "i32"))), i32.shl(slot, i32.const(3)));
 
-	const takeEntries = module.function("takeEntries", ["i32", "i32", "i32"], "i32", (f) => {
+	/** Whether an entry at a linear address is present, or one of some that follow it. */
+	const anyPresent = (at: I32, count: number): I32 => {
+		let all: I32 = i32.load(at);
+		for (let index = 1; index < count; index++) all = i32.or(all, i32.load(at, index * 8));
+		return anyOf(all, Pte.present);
+	};
+	const presentFrom = module.function("presentFrom", ["i32", "i32"], "i32", (f) => {
 		const slot = f.parameter(1, "i32");
 		f.loop((next) => {
 			f.if(i32.ge_u(slot, i32.const(ENTRIES)), () => f.return(i32.const(ENTRIES)));
 			const at = f.let(entryAt(f, slot));
-			f.if(i32.eqz(anyOf(slot, TOGETHER - 1)), () => {
-				let all: I32 = i32.load(at);
-				for (let index = 1; index < TOGETHER; index++) all = i32.or(all, i32.load(at, index * 8));
-				f.if(i32.eqz(anyOf(all, Pte.present)), () => {
-					f.set(slot, i32.add(slot, i32.const(TOGETHER)));
-					f.br(next);
-				});
-			});
+			f.if(anyPresent(at, 1), () => f.return(slot));
+			// Not beyond the table, which may be at the memory's end.
+			f.if(
+				i32.eqz(anyOf(slot, TOGETHER - 1)),
+				() => f.set(slot, i32.add(slot, select(anyPresent(at, TOGETHER), i32.const(1), i32.const(TOGETHER)))),
+				() => f.set(slot, i32.add(slot, i32.const(1))),
+			);
+			f.br(next);
+		});
+	});
+	const presentBefore = module.function("presentBefore", ["i32", "i32"], "i32", (f) => {
+		const slot = f.parameter(1, "i32");
+		f.loop((next) => {
+			f.if(i32.eqz(slot), () => f.return(i32.const(0)));
+			const at = f.let(entryAt(f, i32.sub(slot, i32.const(1))));
+			f.if(anyPresent(at, 1), () => f.return(slot));
+			const below = i32.sub(at, i32.const((TOGETHER - 1) * 8));
+			f.if(
+				i32.eqz(anyOf(slot, TOGETHER - 1)),
+				() => f.set(slot, i32.sub(slot, select(anyPresent(below, TOGETHER), i32.const(1), i32.const(TOGETHER)))),
+				() => f.set(slot, i32.sub(slot, i32.const(1))),
+			);
+			f.br(next);
+		});
+	});
+
+	const takeEntries = module.function("takeEntries", ["i32", "i32", "i32"], "i32", (f) => {
+		const slot = f.parameter(1, "i32");
+		f.loop((next) => {
+			f.set(slot, f.callFor("i32", presentFrom, f.parameter(0, "i32"), slot));
+			f.if(i32.eq(slot, i32.const(ENTRIES)), () => f.return(slot));
+			const at = f.let(entryAt(f, slot));
 			const entry = f.let(i64.load(at));
-			f.if(anyOf(i32.wrap(entry), Pte.present), () => {
-				f.if(i32.eqz(f.callFor("i32", entries.take, entry, f.parameter(2, "i32"))), () => f.return(slot));
-				f.store64(at, adjusted(f, entry));
-			});
+			f.if(i32.eqz(f.callFor("i32", entries.take, entry, f.parameter(2, "i32"))), () => f.return(slot));
+			f.store64(at, adjusted(f, entry));
 			f.set(slot, i32.add(slot, i32.const(1)));
 			f.br(next);
 		});
@@ -68,11 +100,10 @@ export function createTableFunctions(memory: Memory): TableFunctions {
 	const dropEntries = module.function("dropEntries", ["i32", "i32"], "i32", (f) => {
 		const slot = f.parameter(1, "i32");
 		f.loop((next) => {
-			f.if(i32.eqz(slot), () => f.return(i32.const(0)));
+			f.set(slot, f.callFor("i32", presentBefore, f.parameter(0, "i32"), slot));
+			f.if(i32.eqz(slot), () => f.return(slot));
 			const entry = f.let(i64.load(entryAt(f, i32.sub(slot, i32.const(1)))));
-			f.if(anyOf(i32.wrap(entry), Pte.present), () =>
-				f.if(i32.eqz(f.callFor("i32", entries.drop, entry)), () => f.return(slot)),
-			);
+			f.if(i32.eqz(f.callFor("i32", entries.drop, entry)), () => f.return(slot));
 			f.set(slot, i32.sub(slot, i32.const(1)));
 			f.br(next);
 		});
@@ -89,7 +120,8 @@ export function createTableFunctions(memory: Memory): TableFunctions {
 		});
 	});
 
-	for (const [name, reference] of Object.entries({ takeEntries, dropEntries, updateEntries })) {
+	const functions = { presentFrom, presentBefore, takeEntries, dropEntries, updateEntries };
+	for (const [name, reference] of Object.entries(functions)) {
 		module.export(name, reference);
 	}
 	const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { xen: { memory: memory.wasm } });

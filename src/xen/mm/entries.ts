@@ -11,6 +11,7 @@ import {
 	adjustL1High,
 	adjustL1Low,
 	adjustUpper,
+	ENTRIES,
 	FAST_HIGH,
 	FAST_LOW,
 	L1_DISALLOWED,
@@ -120,14 +121,12 @@ export function updateUpperEntry(
 function mapsForKernel(frames: FrameTable, level: number, slot: number, low: number, high: number): boolean {
 	if ((low & Pte.present) === 0) return false;
 	if (level === 4) return slot >= 256;
-	const table = frames.memory.frame(pteFrame(low, high)) / 4;
-	for (let at = table; at < table + 1024; at += 2) {
-		const below = frames.words[at]!;
-		if ((below & Pte.present) === 0) continue;
-		if (level === 2) return (frames.words[at + 1]! & PTE_GUEST_KERNEL) !== 0;
-		return mapsForKernel(frames, level - 1, 0, below, frames.words[at + 1]!);
-	}
-	return false;
+	const table = pteFrame(low, high);
+	const first = frames.tables.presentFrom(table, 0);
+	if (first === ENTRIES) return false;
+	const at = frames.entry(table, first);
+	if (level === 2) return (frames.words[at + 1]! & PTE_GUEST_KERNEL) !== 0;
+	return mapsForKernel(frames, level - 1, 0, frames.words[at]!, frames.words[at + 1]!);
 }
 
 /** Takes a reference to a frame of the vCPU's domain and a use of it as a table: 0, a negative errno, or RESTART. */

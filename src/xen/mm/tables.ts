@@ -201,11 +201,12 @@ function validateUpper(frames: FrameTable, mfn: number, level: number): TypeResu
 	let partial = (words[at + info.PROGRESS]! & info.SUBTABLE_PARTIAL) !== 0;
 	let advanced = false;
 	frames.contentsChange(mfn);
-	for (let slot = words[at + info.PROGRESS]! & info.PROGRESS_COUNT; slot < ENTRIES; slot++) {
+	for (let slot = words[at + info.PROGRESS]! & info.PROGRESS_COUNT; ; slot++) {
+		slot = frames.tables.presentFrom(mfn, slot);
+		if (slot === ENTRIES) break;
 		if (!isGuestSlot(level, slot)) continue;
 		const entry = frames.entry(mfn, slot);
 		const low = words[entry]!;
-		if ((low & Pte.present) === 0) continue;
 		if (frames.work <= 0 && advanced) {
 			words[at + info.PROGRESS] = slot;
 			return HELD;
@@ -255,10 +256,12 @@ export function dropTable(frames: FrameTable, mfn: number, level: number): boole
 		putPageAndType(frames, pteFrame(words[entry]!, words[entry + 1]!), mfn);
 	}
 	let advanced = false;
-	while (slot > 0) {
+	for (;;) {
+		slot = frames.tables.presentBefore(mfn, slot);
+		if (slot === 0) break;
 		const entry = frames.entry(mfn, slot - 1);
 		const low = words[entry]!;
-		if ((low & Pte.present) !== 0 && isGuestSlot(level, slot - 1)) {
+		if (isGuestSlot(level, slot - 1)) {
 			if (frames.work <= 0 && advanced) {
 				words[at + info.PROGRESS] = slot;
 				return false;

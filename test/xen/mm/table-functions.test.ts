@@ -19,7 +19,10 @@ const ENTRIES = 512;
 /** Every present entry is one that the loops leave to TypeScript. */
 function nothingOrdinary(machine: Machine): TableFunctions {
 	const present = (mfn: number, slot: number): boolean => (machine.entry(mfn, slot) & BigInt(P)) !== 0n;
+	const { presentFrom, presentBefore } = machine.frames.tables;
 	return {
+		presentFrom,
+		presentBefore,
 		takeEntries: (mfn, slot) => {
 			let at = slot;
 			while (at < ENTRIES && !present(mfn, at)) at++;
@@ -65,6 +68,7 @@ class Pair {
 			const machine = new Machine(FRAMES);
 			const { tables } = machine.frames;
 			const counting: TableFunctions = {
+				...tables,
 				takeEntries: (mfn, slot, owner) => slot + this.counted(tables.takeEntries(mfn, slot, owner) - slot),
 				dropEntries: (...args) => tables.dropEntries(...args),
 				updateEntries: (...args) => this.counted(tables.updateEntries(...args)),
