@@ -4,10 +4,12 @@
  */
 import { open } from "node:fs/promises";
 import { type ArgsDef, type CommandDef, parseArgs } from "citty";
+import { pvGrub } from "../guests/pv-grub.ts";
 import { diskName, diskNumber } from "../toolstack/config/vdev.ts";
 import { BOOT_ARGS, bootGuest, checkBootOptions } from "./boot.ts";
 import { fileError, UsageError } from "./errors.ts";
 import { checkArguments, repeatedValues } from "./options.ts";
+import { createProgress } from "./progress.ts";
 
 /** Of boot's options, those that run has too, with the same meaning. */
 const SHARED = [
@@ -53,6 +55,10 @@ const args: ArgsDef = {
 		description: "vmlinuz or ELF kernel with Xen PV support (default: Debian's)",
 		valueHint: "FILE",
 	},
+	"own-kernel": {
+		type: "boolean",
+		description: "Boot the kernel on IMAGE by its own /boot/grub/grub.cfg, with Debian's PV-GRUB",
+	},
 	...Object.fromEntries(SHARED.flatMap((name) => (BOOT_ARGS[name] === undefined ? [] : [[name, BOOT_ARGS[name]]]))),
 };
 
@@ -72,9 +78,11 @@ export async function runGuestCommand(rest: readonly string[]): Promise<void> {
 		throw new UsageError("run: no command behind --", "Write a command behind it, or leave it out.");
 	const own = checkArguments(end < 0 ? rest : rest.slice(0, end), args);
 	const { image, root, kernel, append } = parseArgs(own, args) as Readonly<Record<string, string | undefined>>;
+	const ownKernel = own.some((word) => word === "--own-kernel");
+	if (ownKernel) checkOwnKernel(image, own, command);
 	const disks = await diskSpecifications(image, repeatedValues(own, "disk"));
 	if (root !== undefined && disks.length === 0) throw new UsageError("--root: there is no disk", "Add --disk FILE.");
-	const device = root ?? (image === undefined ? undefined : DEFAULT_ROOT);
+	const device = root ?? (image === undefined || ownKernel ? undefined : DEFAULT_ROOT);
 	const words = [
 		// A system wants to write; one that is booted does that itself, after it has checked the disk.
 		...(device === undefined
@@ -87,9 +95,43 @@ export async function runGuestCommand(rest: readonly string[]): Promise<void> {
 		...passed,
 		...disks.map((disk) => `--disk=${disk}`),
 		...(words.length === 0 ? [] : [`--append=${words.join(" ")}`]),
-		...(kernel === undefined ? [] : ["--", kernel]),
+		...(ownKernel ? ["--", await bootLoader()] : kernel === undefined ? [] : ["--", kernel]),
 	];
 	await bootGuest(checkBootOptions(parseArgs(forBoot, BOOT_ARGS) as Record<string, unknown>, forBoot, command));
+}
+
+/** What the image's own grub.cfg says, nothing else can. @throws UsageError */
+function checkOwnKernel(
+	image: string | undefined,
+	own: readonly string[],
+	command: readonly string[] | undefined,
+): void {
+	if (image === undefined)
+		throw new UsageError("--own-kernel: there is no image", "Write paravirt run IMAGE --own-kernel.");
+	const other = ["kernel", "ramdisk", "root", "append", "suite", "update", "share"].find((name) =>
+		own.some((word) => word === `--${name}` || word.startsWith(`--${name}=`)),
+	);
+	if (other !== undefined) {
+		throw new UsageError(
+			`--${other}: with --own-kernel the image's grub.cfg says what is booted`,
+			"Leave one of them out.",
+		);
+	}
+	if (command !== undefined) {
+		throw new UsageError(
+			"--own-kernel: a command needs paravirt's kernel and ramdisk",
+			"Leave --own-kernel out, or type the command at the system's prompt.",
+		);
+	}
+}
+
+async function bootLoader(): Promise<string> {
+	const progress = await createProgress();
+	try {
+		return await pvGrub(progress.listener);
+	} finally {
+		progress.stop();
+	}
 }
 
 /** xl's specifications: an image alone gets its format by its first bytes, and the next disk's name. */

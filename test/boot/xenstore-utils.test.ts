@@ -2,52 +2,17 @@
  * Debian's xenstore-utils against the store's socket: the machine's own, or the packages from its mirror, kept in the cache. Where
  * neither is to be had, the test is skipped.
  */
-import { execFile, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { Apt, unpackPackage } from "../../src/guests/apt.ts";
-import { cacheDirectory, makeComplete } from "../../src/guests/cache.ts";
 import { serveStore } from "../../src/host/node/store-socket.ts";
 import { createStore } from "../store/machine.ts";
+import { findUtils } from "./xenstore-utils.ts";
 
 const run = promisify(execFile);
-const PACKAGES = ["xenstore-utils", "libxenstore4", "libxentoolcore1"];
-const LIBRARIES = "usr/lib/x86_64-linux-gnu";
-
-/** Where the programs are and their libraries; undefined where there are none. */
-async function findUtils(): Promise<NodeJS.ProcessEnv | undefined> {
-	if (spawnSync("xenstore-ls", ["--help"]).error === undefined) return process.env;
-	const directory = join(cacheDirectory(), "xenstore-utils");
-	try {
-		if (!existsSync(directory)) await makeComplete(directory, fetchUtils);
-	} catch {
-		return undefined;
-	}
-	const { PATH: path } = process.env;
-	const environment = {
-		...process.env,
-		PATH: `${join(directory, "usr/bin")}:${path}`,
-		LD_LIBRARY_PATH: join(directory, LIBRARIES),
-	};
-	const { error, status } = spawnSync("xenstore-ls", ["--help"], { env: environment });
-	return error === undefined && status !== 127 ? environment : undefined;
-}
-
-async function fetchUtils(directory: string): Promise<void> {
-	const temporary = await mkdtemp(join(tmpdir(), "paravirt-apt-"));
-	try {
-		const apt = await Apt.prepare(temporary, undefined);
-		await apt.update(() => {});
-		for (const file of await apt.download(PACKAGES, () => {})) await unpackPackage(file, directory);
-	} finally {
-		await rm(temporary, { recursive: true, force: true });
-	}
-}
-
 describe("the store's socket", () => {
 	it("speaks to Debian's xenstore-utils", async (context) => {
 		const utils = await findUtils();

@@ -50,6 +50,11 @@ describe("the command", () => {
 		for (const option of ["ramdisk", "append", "memory", "vcpus", "clock", "stats", "trace", "timeout"]) {
 			expect(stdout).toContain(`--${option}=`);
 		}
+		const run = await paravirt("run", "--help");
+		expect(run.status).toBe(0);
+		for (const option of ["disk", "share", "forward", "net", "root", "kernel", "own-kernel", "memory"]) {
+			expect(run.stdout).toContain(`--${option}`);
+		}
 	});
 
 	it.concurrent("tells how to get another kernel where the one in the cache is damaged", async () => {
@@ -105,6 +110,15 @@ describe("the command", () => {
 			["an image that is there", ["image", "create", text], 2, `${text} exists already`, "--force"],
 			["an entry of nothing", ["boot", "--entry", "1"], 2, "--entry needs --grub", "--grub FILE"],
 			["no configuration", ["boot", "--grub", missing], 1, `${missing}: no such file`, "Check the path."],
+			["no command to run", ["run", "--"], 2, "run: no command behind --", "leave it out"],
+			["an option of boot's alone", ["run", "--grub", text], 2, "unknown option --grub", "lists the options"],
+			["no image to run", ["run", missing], 1, `${missing}: no such file`, "Check the path."],
+			["a root without a disk", ["run", "--root", "xvda"], 2, "--root: there is no disk", "--disk FILE"],
+			["a folder without a path", ["run", "--share", ":tag"], 2, "--share :tag: the folder is missing", "PATH"],
+			["a bad forward", ["run", "--forward", "80"], 2, "--forward 80: that is no forward", "8080:80"],
+			["two kernels", ["run", text, "--own-kernel", "--kernel", elf], 2, "--kernel: with --own-kernel", "Leave one"],
+			["no image with a kernel", ["run", "--own-kernel"], 2, "--own-kernel: there is no image", "IMAGE --own-kernel"],
+			["a command in a whole system", ["run", text, "--own-kernel", "--", "ls"], 2, "--own-kernel: a command", "out"],
 			["no kernel to inspect", ["inspect"], 2, "inspect needs a kernel", "paravirt inspect KERNEL"],
 		];
 

@@ -1,0 +1,35 @@
+/**
+ * Debian's GRUB as a guest's kernel (package grub-xen-host): it looks on the guest's disks for /boot/grub/grub.cfg and boots what that says. The
+ * machine's own, or the mirror's, kept in the user's cache.
+ */
+import { access, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Apt, unpackPackage } from "./apt.ts";
+import { cacheDirectory, makeComplete } from "./cache.ts";
+import type { ProgressListener } from "./debian.ts";
+
+const PACKAGE = "grub-xen-host";
+const FILE = "usr/lib/grub-xen/grub-x86_64-xen.bin";
+
+/** Path of the image. @throws GuestError where there is none, nor a mirror to have it from */
+export async function pvGrub(listener: ProgressListener): Promise<string> {
+	const cached = join(cacheDirectory(), PACKAGE);
+	for (const path of [`/${FILE}`, join(cached, FILE)]) {
+		const isThere = await access(path).then(
+			() => true,
+			() => false,
+		);
+		if (isThere) return path;
+	}
+	const temporary = await mkdtemp(join(tmpdir(), "paravirt-apt-"));
+	try {
+		const apt = await Apt.prepare(temporary, undefined);
+		await apt.update(listener("Fetching package lists"));
+		const [file] = await apt.download([PACKAGE], listener(`Fetching ${PACKAGE}`));
+		if (file !== undefined) await makeComplete(cached, (directory) => unpackPackage(file, directory));
+	} finally {
+		await rm(temporary, { recursive: true, force: true });
+	}
+	return join(cached, FILE);
+}
