@@ -5,54 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
-import { READY_QUERY } from "../../src/guests/init.ts";
 import { createFile } from "../../src/host/node/platform.ts";
 import { type DomainOptions, type GuestDomain, Host } from "../../src/index.ts";
 import { complaints } from "./guest.ts";
+import { GuestShell } from "./shell.ts";
 
 const MIB = 2 ** 20;
 const hasGdb = spawnSync("gdb", ["--version"]).status === 0;
-
-/** A guest's console: what it has said, and commands for its shell. */
-class Shell {
-	text = "";
-	private number = 0;
-	private readonly waiting = new Set<() => void>();
-
-	constructor(readonly domain: GuestDomain) {
-		domain.console.onOutput((data) => {
-			this.text += new TextDecoder().decode(data).replaceAll("\r", "");
-			for (const look of this.waiting) look();
-		});
-	}
-
-	/** Resolved when the guest has said something that matches, from `from` on. */
-	said(what: RegExp, from = 0): Promise<RegExpExecArray> {
-		return new Promise((resolve, reject) => {
-			const look = (): void => {
-				const match = what.exec(this.text.slice(from));
-				if (match === null) return;
-				this.waiting.delete(look);
-				resolve(match);
-			};
-			this.waiting.add(look);
-			this.domain.ended.then(({ reason }) => {
-				look();
-				reject(new Error(`${this.domain.name} ended (${reason}) before it said ${what}:\n${this.text.slice(-2000)}`));
-			});
-			look();
-		});
-	}
-
-	/** What a command prints. */
-	async run(command: string): Promise<string> {
-		const mark = `done-${++this.number}`;
-		const from = this.text.length;
-		this.domain.console.write(`${command}; echo "${mark}"\n`);
-		const [whole] = await this.said(new RegExp(`^[^]*?${mark}\\n`), from);
-		return whole.slice(0, whole.lastIndexOf(mark)).trim();
-	}
-}
 
 /** Resolved when `condition` holds. */
 async function until(condition: () => boolean): Promise<void> {
@@ -71,11 +30,11 @@ afterAll(() => rmSync(directory, { recursive: true }));
 it("manages Debian's kernel through its life", async () => {
 	const host = new Host({ memory: 512 * MIB, coreDirectory: directory, restartInterval: 0 });
 	const empty = host.use();
-	const shells: Shell[] = [];
+	const shells: GuestShell[] = [];
 	const common = { ...images, commandLine: "console=hvc0 paravirt.input=pipe" };
 	const start = (options: Partial<DomainOptions> & { readonly memory: number }): Promise<GuestDomain> =>
 		host.createDomain({ ...common, ...options }, (domain) => {
-			shells.push(new Shell(domain));
+			shells.push(new GuestShell(domain));
 		});
 	const alpha = await start({
 		name: "alpha",
@@ -92,13 +51,12 @@ it("manages Debian's kernel through its life", async () => {
 		weight: 512,
 		onWatchdog: "destroy",
 	});
-	const [shell, other] = shells as [Shell, Shell];
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: the console's own
-	await Promise.all([shell.said(new RegExp(READY_QUERY.replace("[", "\\["))), other.said(/\x1b\[5n/)]);
+	const [shell, other] = shells as [GuestShell, GuestShell];
+	await Promise.all([shell.ready(), other.ready()]);
 
 	// It has booted with less memory than its map tells of, and with one of its vCPUs.
 	const total = async (): Promise<number> =>
-		Number(/MemTotal: +(\d+)/.exec(await shell.run("grep MemTotal /proc/meminfo"))?.[1]) * 1024;
+		Number(/MemTotal: +(\d+)/.exec(await shell.output("grep MemTotal /proc/meminfo"))?.[1]) * 1024;
 	const before = await total();
 	expect(before).toBeLessThan(128 * MIB);
 	expect(alpha.info().memory).toBeLessThanOrEqual(129 * MIB);
@@ -118,7 +76,7 @@ it("manages Debian's kernel through its life", async () => {
 	// vCPUs come and go.
 	alpha.setVcpus(2);
 	await until(() => alpha.info().wantedVcpus === 2);
-	await shell.run("until echo 1 >/sys/devices/system/cpu/cpu1/online; do sleep 0.1; done 2>/dev/null");
+	await shell.output("until echo 1 >/sys/devices/system/cpu/cpu1/online; do sleep 0.1; done 2>/dev/null");
 	expect(alpha.vcpus().map(({ online }) => online)).toEqual([true, true]);
 	alpha.setVcpus(1);
 	await until(() => alpha.info().onlineVcpus === 1);
@@ -128,7 +86,7 @@ it("manages Debian's kernel through its life", async () => {
 	alpha.pause();
 	const { cpuSeconds } = alpha.info();
 	alpha.console.write("echo awake\n");
-	expect(await other.run("echo $((6 * 7))")).toBe("42");
+	expect(await other.output("echo $((6 * 7))")).toBe("42");
 	expect(alpha.info()).toMatchObject({ paused: true, running: false, cpuSeconds });
 	alpha.unpause();
 	await shell.said(/awake/);
@@ -139,7 +97,7 @@ it("manages Debian's kernel through its life", async () => {
 	await shell.said(/NMI received/);
 
 	// Where its kernel's name is, in a dump as the guest knows it itself.
-	const banner = await shell.run("grep ' linux_banner$' /proc/kallsyms");
+	const banner = await shell.output("grep ' linux_banner$' /proc/kallsyms");
 	const core = join(directory, "alpha-gdb");
 	const file = await createFile(core);
 	await alpha.dumpCore((piece) => file.write(piece), { format: "gdb" });
@@ -155,25 +113,24 @@ it("manages Debian's kernel through its life", async () => {
 	expect(await alpha.ended).toMatchObject({ reason: "reboot", action: "restart" });
 	const again = (await alpha.successor) as GuestDomain;
 	expect([again.name, again.uuid, again.info().memory]).toEqual(["alpha", alpha.uuid, 128 * MIB]);
-	const fresh = shells[2] as Shell;
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: the console's own
-	await fresh.said(/\x1b\[5n/);
+	const fresh = shells[2] as GuestShell;
+	await fresh.ready();
 	// Debian's kernel lets only some keys through.
-	await fresh.run("echo 1 >/proc/sys/kernel/sysrq");
+	await fresh.output("echo 1 >/proc/sys/kernel/sysrq");
 	again.sysrq("c");
 	expect(await again.ended).toMatchObject({ reason: "crash", action: "coredump-destroy" });
 	expect(await again.successor).toBe(undefined);
 	expect(again.isDestroyed).toBe(true);
-	expect(fresh.text).toContain("sysrq: Trigger a crash");
+	expect(fresh.console).toContain("sysrq: Trigger a crash");
 	expect(statSync(join(directory, "alpha.core")).size).toBeGreaterThan(126 * MIB);
 
 	// A watchdog is fed by a daemon of the guest's; without that, it is the end, and not before.
-	await other.run("modprobe xen_wdt; watchdog -t 1 -T 2 /dev/watchdog; sleep 4");
-	await other.run("kill -STOP $(pidof watchdog)");
+	await other.output("modprobe xen_wdt; watchdog -t 1 -T 2 /dev/watchdog; sleep 4");
+	await other.output("kill -STOP $(pidof watchdog)");
 	expect(await beta.ended).toMatchObject({ reason: "watchdog", action: "destroy" });
 	await beta.successor;
 	expect({ ...host.use(), storeNodes: 0 }).toEqual({ ...empty, storeNodes: 0 });
-	expect(complaints(other.text)).toEqual([]);
-	expect(complaints(shell.text.replace(/.*NMI.*\n/g, ""))).toEqual([]);
+	expect(complaints(other.console)).toEqual([]);
+	expect(complaints(shell.console.replace(/.*NMI.*\n/g, ""))).toEqual([]);
 	host.stop();
 }, 600_000);

@@ -35,6 +35,7 @@ async function nameServer(): Promise<Socket> {
 
 const FIRST = (port: number): string[] => [
 	"echo '<<address'; ip -o -4 addr show eth0; ip route; cat /etc/resolv.conf; echo '>>'",
+	"echo '<<queues'; ls -1 /sys/class/net/eth0/queues; echo '>>'",
 	"echo '<<ping'; ping -c 2 10.0.2.2; echo '>>'",
 	"echo '<<beyond'; ping -c 1 -W 1 192.0.2.1; echo '>>'",
 	`echo '<<download'; wget -q -O - http://10.0.2.2:${port}/ | wc -c; echo '>>'`,
@@ -117,7 +118,12 @@ describe.runIf(canAssemble)("Debian's kernel and its network interfaces", () => 
 			};
 		};
 		const first = await host.createDomain(
-			{ ...common, name: "first", networks: [{ forwards: ["127.0.0.1:0:80"] }, "bridge=lan,mac=00:16:3e:00:00:01"] },
+			{
+				...common,
+				name: "first",
+				vcpus: 2,
+				networks: [{ forwards: ["127.0.0.1:0:80"] }, "bridge=lan,mac=00:16:3e:00:00:01"],
+			},
 			type(0, FIRST((server.address() as AddressInfo).port), {
 				"<<serving>>": async (domain) => {
 					interfaces.push([...domain.networks()]);
@@ -153,6 +159,8 @@ describe.runIf(canAssemble)("Debian's kernel and its network interfaces", () => 
 		expect(answer(0, "address")).toMatch(/inet 10\.0\.2\.15\/24/);
 		expect(answer(0, "address")).toMatch(/default via 10\.0\.2\.2 dev eth0/);
 		expect(answer(0, "address")).toMatch(/nameserver 10\.0\.2\.3/);
+		// One for each virtual CPU.
+		expect(answer(0, "queues")).toBe("rx-0\nrx-1\ntx-0\ntx-1\n");
 		expect(interfaces[0]?.map(({ bridge, devid, ip, state }) => ({ bridge, devid, ip, state }))).toEqual([
 			{ bridge: "xenbr0", devid: 0, ip: "10.0.2.15", state: 4 },
 			{ bridge: "lan", devid: 1, ip: undefined, state: 4 },

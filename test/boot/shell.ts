@@ -67,6 +67,11 @@ export class GuestShell {
 		return output.trim();
 	}
 
+	/** Waits until the guest has said something, from `from` on. Rejected where it ends before it does. */
+	async said(what: string | RegExp, from = 0): Promise<void> {
+		await this.find(from, what);
+	}
+
 	private async find(from: number, what: string | RegExp): Promise<void> {
 		const there = (): boolean => {
 			const text = this.console.slice(from);
