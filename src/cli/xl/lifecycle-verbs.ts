@@ -96,14 +96,20 @@ async function shutdown(
 	const daemon = await session.daemon();
 	const guests = name === undefined ? domains.filter(({ id, shutdown: ended }) => id !== 0 && !ended) : domains;
 	const waits = args.has("w");
+	// A domain may end before all have been asked; it is told behind what this command says of itself.
+	let asked: () => void = () => {};
+	const allAsked = new Promise<void>((resolve) => {
+		asked = resolve;
+	});
+	const told: Promise<void>[] = [];
 	const ends = waits
 		? guests.map(({ id }) =>
 				daemon.request("follow", { domain: id, restarts: false }, (end) => {
-					session.note(
+					const text =
 						end.reason === "destroyed"
 							? `Domain ${end.domain} has been destroyed\n`
-							: `Domain ${end.domain} has been shut down, reason code ${ShutdownReason[end.reason]}\n`,
-					);
+							: `Domain ${end.domain} has been shut down, reason code ${ShutdownReason[end.reason]}\n`;
+					told.push(allAsked.then(() => session.note(text)));
 				}),
 			)
 		: [];
@@ -114,7 +120,9 @@ async function shutdown(
 		}),
 	);
 	if (waits && guests.length > 0) session.note(`Waiting for ${guests.length} domains\n`);
+	asked();
 	await Promise.all(ends);
+	await Promise.all(told);
 	return undefined;
 }
 
