@@ -24,6 +24,7 @@ import type { StoreClient } from "../store/client.ts";
 import { ChannelError, type ChannelSpecification, parseChannel } from "./config/channel.ts";
 import { ToolstackError } from "./errors.ts";
 import { Listeners } from "./listeners.ts";
+import { attachAll, openAll } from "./open-devices.ts";
 
 /** LIBXL_CONSOLE's limit, which libxl writes for all. */
 const LIMIT = 1_048_576;
@@ -108,29 +109,13 @@ export class Consoles {
 	}
 
 	/** Opens all of a domain's channels, or none. @throws ChannelError */
-	async openAll(wanted: readonly (ChannelSpecification | string)[]): Promise<OpenChannel[]> {
-		const open: OpenChannel[] = [];
-		try {
-			for (const each of wanted) open.push(await this.open(each));
-		} catch (error) {
-			closeChannels(open);
-			throw error;
-		}
-		return open;
+	openAll(wanted: readonly (ChannelSpecification | string)[]): Promise<OpenChannel[]> {
+		return openAll(wanted, (each) => this.open(each), closeChannels);
 	}
 
 	/** Gives open channels to a guest, in order; those that it does not get are closed. @throws as {@link attach} */
 	attachAll(domid: number, channels: readonly OpenChannel[]): void {
-		let attached = 0;
-		try {
-			for (const channel of channels) {
-				attached++;
-				this.attach(domid, channel);
-			}
-		} catch (error) {
-			closeChannels(channels.slice(attached));
-			throw error;
-		}
+		attachAll(channels, (each) => this.attach(domid, each), closeChannels);
 	}
 
 	/**

@@ -20,6 +20,7 @@ import type { BackendBus } from "../backends/xenbus/bus.ts";
 import type { StoreClient } from "../store/client.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "./config/disk.ts";
 import { diskName, diskNumber } from "./config/vdev.ts";
+import { attachAll, openAll } from "./open-devices.ts";
 
 /** A disk for a guest: xl's specification, as text or parsed, and what that cannot say. */
 export interface DiskRequest
@@ -91,29 +92,13 @@ export class Disks {
 	}
 
 	/** Opens all of a domain's disks, or none. @throws as {@link open} */
-	async openAll(wanted: readonly (DiskRequest | string)[]): Promise<OpenDisk[]> {
-		const open: OpenDisk[] = [];
-		try {
-			for (const disk of wanted) open.push(await this.open(disk));
-		} catch (error) {
-			await closeDisks(open);
-			throw error;
-		}
-		return open;
+	openAll(wanted: readonly (DiskRequest | string)[]): Promise<OpenDisk[]> {
+		return openAll(wanted, (each) => this.open(each), closeDisks);
 	}
 
 	/** Gives open disks to a guest; where one cannot be given, those behind it are closed. @throws as {@link attach} */
 	attachAll(domid: number, disks: readonly OpenDisk[]): void {
-		let attached = 0;
-		try {
-			for (const disk of disks) {
-				attached++;
-				this.attach(domid, disk);
-			}
-		} catch (error) {
-			closeDisks(disks.slice(attached));
-			throw error;
-		}
+		attachAll(disks, (each) => this.attach(domid, each), closeDisks);
 	}
 
 	/** Gives an open disk to a guest. The image is closed where that fails. @throws DiskSpecificationError */

@@ -23,6 +23,7 @@ import type { BackendBus } from "../backends/xenbus/bus.ts";
 import type { StoreClient } from "../store/client.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import { DEFAULT_NETWORK, NetworkError, type NetworkSpecification, parseForward, parseVif } from "./config/vif.ts";
+import { attachAll, openAll } from "./open-devices.ts";
 
 export { DEFAULT_NETWORK, NetworkError };
 
@@ -127,29 +128,13 @@ export class NetworkInterfaces {
 	}
 
 	/** Opens all of a domain's interfaces, or none. @throws as {@link open} */
-	async openAll(wanted: readonly (NetworkRequest | string)[]): Promise<OpenNetwork[]> {
-		const open: OpenNetwork[] = [];
-		try {
-			for (const each of wanted) open.push(await this.open(each));
-		} catch (error) {
-			closeNetworks(open);
-			throw error;
-		}
-		return open;
+	openAll(wanted: readonly (NetworkRequest | string)[]): Promise<OpenNetwork[]> {
+		return openAll(wanted, (each) => this.open(each), closeNetworks);
 	}
 
 	/** Gives open interfaces to a guest; where one cannot be given, those behind it are closed. @throws as {@link attach} */
 	attachAll(domid: number, networks: readonly OpenNetwork[], hostName?: string): void {
-		let attached = 0;
-		try {
-			for (const network of networks) {
-				attached++;
-				this.attach(domid, network, hostName);
-			}
-		} catch (error) {
-			closeNetworks(networks.slice(attached));
-			throw error;
-		}
+		attachAll(networks, (each) => this.attach(domid, each, hostName), closeNetworks);
 	}
 
 	/** Gives an interface to a guest; its ports are closed where that fails. @throws NetworkError */

@@ -2,7 +2,6 @@
  * Folders of the host that guests share: opens them, writes the nodes that libxl writes for a 9pfs device (libxl_9pfs.c), and takes them
  * away again.
  */
-
 import { P9Driver } from "../backends/p9/driver.ts";
 import { FolderError, type HostFolder } from "../backends/p9/folder.ts";
 import {
@@ -16,6 +15,7 @@ import {
 import type { BackendBus } from "../backends/xenbus/bus.ts";
 import type { StoreClient } from "../store/client.ts";
 import { checkTag, type P9Specification, parseP9, ShareSpecificationError } from "./config/p9.ts";
+import { attachAll } from "./open-devices.ts";
 
 /** A share for a guest. */
 export interface ShareRequest {
@@ -107,16 +107,7 @@ export class Shares {
 
 	/** Gives open shares to a guest; where one cannot be given, those behind it are closed. @throws ShareSpecificationError */
 	attachAll(domid: number, shares: readonly OpenShare[]): void {
-		let attached = 0;
-		try {
-			for (const share of shares) {
-				attached++;
-				this.attach(domid, share);
-			}
-		} catch (error) {
-			closeShares(shares.slice(attached));
-			throw error;
-		}
+		attachAll(shares, (each) => this.attach(domid, each), closeShares);
 	}
 
 	/** Gives an open share to a guest. The folder is closed where that fails. @throws ShareSpecificationError */
