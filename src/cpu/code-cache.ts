@@ -5,7 +5,7 @@
  *
  *   arena:  | records | ...  ->        <- ... | code index | code index |
  */
-import { decode, newDecoded } from "./decode/decoder.ts";
+import { decode, decodeCrossing, newDecoded } from "./decode/decoder.ts";
 import * as record from "./interpreter/record.ts";
 import type { Variants } from "./interpreter/variants.ts";
 import * as layout from "./layout.ts";
@@ -61,7 +61,6 @@ export interface CodeTranslator {
 
 export class CodeCache {
 	private readonly decoded = newDecoded();
-	private readonly crossingBytes = new Uint8Array(32);
 	/** Code pages by frame: in 64-bit mode and in compatibility mode. */
 	private readonly pages: [Map<number, CodePage>, Map<number, CodePage>] = [new Map(), new Map()];
 	/** Frames in which an instruction ends, to those in which it began. */
@@ -201,7 +200,7 @@ export class CodeCache {
 					if (at === first) return 0;
 					break;
 				}
-				this.decodeCrossing(frame, offset, next, longMode);
+				decodeCrossing(memory.bytes, frame + offset, frame + layout.PAGE_SIZE, next, longMode, decoded);
 				const nextFrame = memory.frameAt(next);
 				this.noteCrossing(page.mfn, nextFrame);
 				record.writeLookup(memory, at, offset);
@@ -244,15 +243,6 @@ export class CodeCache {
 	private nextPage(low: number, high: number, space: number): number {
 		const nextLow = ((low & -layout.PAGE_SIZE) + layout.PAGE_SIZE) >>> 0;
 		return this.mmu.translate(nextLow, nextLow === 0 ? (high + 1) >>> 0 : high, Access.execute, space);
-	}
-
-	private decodeCrossing(frame: number, offset: number, next: number, longMode: boolean): void {
-		const { memory, crossingBytes } = this;
-		const head = layout.PAGE_SIZE - offset;
-		for (let index = 0; index < 16; index++) {
-			crossingBytes[index] = memory.u8(index < head ? frame + offset + index : next + index - head);
-		}
-		decode(crossingBytes, 0, 32, longMode, this.decoded);
 	}
 
 	/** Whether the page after the current one still has the frame that a crossing record expects. */

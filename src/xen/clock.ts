@@ -20,9 +20,6 @@ export interface Clock {
 /** A tick a nanosecond: the TSC then *is* system time, and a guest's pvclock never needs a new base. */
 const TSC_FREQUENCY = 1_000_000_000;
 
-/** The host's own, looked up once: Node.js makes it anew, through a getter, each time that a program names it. */
-const { performance } = globalThis;
-
 /** Follows the host's monotonic clock. */
 export class RealClock implements Clock {
 	readonly deterministic = false;

@@ -97,19 +97,18 @@ async function shutdown(
 	const guests = name === undefined ? domains.filter(({ id, shutdown: ended }) => id !== 0 && !ended) : domains;
 	const waits = args.has("w");
 	// A domain may end before all have been asked; it is told behind what this command says of itself.
-	let asked: () => void = () => {};
-	const allAsked = new Promise<void>((resolve) => {
-		asked = resolve;
-	});
-	const told: Promise<void>[] = [];
+	const early: string[] = [];
+	let tell = (text: string): void => {
+		early.push(text);
+	};
 	const ends = waits
 		? guests.map(({ id }) =>
 				daemon.request("follow", { domain: id, restarts: false }, (end) => {
-					const text =
+					tell(
 						end.reason === "destroyed"
 							? `Domain ${end.domain} has been destroyed\n`
-							: `Domain ${end.domain} has been shut down, reason code ${ShutdownReason[end.reason]}\n`;
-					told.push(allAsked.then(() => session.note(text)));
+							: `Domain ${end.domain} has been shut down, reason code ${ShutdownReason[end.reason]}\n`,
+					);
 				}),
 			)
 		: [];
@@ -120,9 +119,9 @@ async function shutdown(
 		}),
 	);
 	if (waits && guests.length > 0) session.note(`Waiting for ${guests.length} domains\n`);
-	asked();
+	tell = (text) => session.note(text);
+	for (const text of early) tell(text);
 	await Promise.all(ends);
-	await Promise.all(told);
 	return undefined;
 }
 

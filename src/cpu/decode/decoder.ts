@@ -301,6 +301,26 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	return true;
 }
 
+const crossing = new Uint8Array(MAXIMUM_LENGTH + 1);
+
+/**
+ * {@link decode} for an instruction whose first bytes, at `bytes[start]`, end with their page before `end`: the rest is at `bytes[next]`. To be
+ * called where decode asks for more.
+ */
+export function decodeCrossing(
+	bytes: Uint8Array,
+	start: number,
+	end: number,
+	next: number,
+	longMode: boolean,
+	out: Decoded,
+): boolean {
+	const head = end - start;
+	crossing.set(bytes.subarray(start, end));
+	crossing.set(bytes.subarray(next, next + crossing.length - head), head);
+	return decode(crossing, 0, crossing.length, longMode, out);
+}
+
 function tooLongOrMore(out: Decoded, at: number, start: number): boolean {
 	if (at - start <= MAXIMUM_LENGTH) return false;
 	out.form = undefined;

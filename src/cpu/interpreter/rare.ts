@@ -4,7 +4,7 @@
  *
  * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
  */
-import { decode, MAXIMUM_LENGTH, newDecoded } from "../decode/decoder.ts";
+import { decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
 import { fxrstor, fxsave, XsaveForm, xrstor, xsave } from "../fpu/save.ts";
 import { executeX87 } from "../fpu/x87.ts";
 import * as layout from "../layout.ts";
@@ -363,14 +363,8 @@ export class RareInstructions {
 		const next = (low & -layout.PAGE_SIZE) + layout.PAGE_SIZE;
 		const second = this.translate(next >>> 0, next === 0 ? (high + 1) >>> 0 : high, Access.execute);
 		if (second === 0) return false;
-		const { crossing } = this;
-		const count = (end - linear) >>> 0;
-		crossing.set(memory.bytes.subarray(linear, linear + count));
-		crossing.set(memory.bytes.subarray(second, second + crossing.length - count), count);
-		return decode(crossing, 0, crossing.length, longMode, this.decoded);
+		return decodeCrossing(memory.bytes, linear, end >>> 0, second, longMode, this.decoded);
 	}
-	/** Bytes of an instruction that crosses a page. */
-	private readonly crossing = new Uint8Array(MAXIMUM_LENGTH + 1);
 
 	private effectiveAddress(): number {
 		const { memory, decoded } = this;

@@ -131,19 +131,25 @@ export function carryFlag(c: Context): I64 {
 export const bit = (value: I64, position: I64): I64 => i64.and(i64.shr_u(value, position), i64.const(1));
 export const top = (value: I64, bits: number): I64 => bit(value, i64.const(bits - 1));
 
-/** CF and OF of a rotation, by its result. */
-export function rotateLeftFlags(f: FunctionBuilder, bits: number, result: I64): { carry: I64; overflow: I64 } {
-	const carry = f.let(bit(result, i64.const(0)));
-	return { carry, overflow: i64.xor(carry, top(result, bits)) };
+/** CF and OF (0 or 1 each) of a rotation, by its result: a local. */
+export function rotationFlags(
+	operation: "rotateLeft" | "rotateRight",
+	bits: number,
+	result: I64,
+): { carry: I64; overflow: I64 } {
+	const left = operation === "rotateLeft";
+	const carry = bit(result, i64.const(left ? 0 : bits - 1));
+	return { carry, overflow: i64.xor(carry, bit(result, i64.const(left ? bits - 1 : bits - 2))) };
 }
-export function rotateRightFlags(f: FunctionBuilder, bits: number, result: I64): { carry: I64; overflow: I64 } {
-	const carry = f.let(top(result, bits));
-	return { carry, overflow: i64.xor(carry, bit(result, i64.const(bits - 2))) };
+
+/** A carry word in which only CF and OF (0 or 1 each) are new. */
+export function withCarryAndOverflow(f: FunctionBuilder, old: I64, carry: I64, overflow: I64): I64 {
+	return i64.or(i64.and(old, i64.const(0x3fff_ffff_ffff_ffffn)), carryAndOverflow(f, carry, overflow));
 }
 
 /** Carry word with the given CF and OF (0 or 1 each, i64), AF clear. */
-export function carryAndOverflow(c: { readonly f: FunctionBuilder }, carry: I64, overflow: I64): I64 {
-	const cf = c.f.let(carry);
+export function carryAndOverflow(f: FunctionBuilder, carry: I64, overflow: I64): I64 {
+	const cf = f.let(carry);
 	return i64.or(i64.shl(cf, i64.const(63)), i64.shl(i64.xor(cf, overflow), i64.const(62)));
 }
 

@@ -147,7 +147,7 @@ function multiplyHighSigned(c: Context, left: I64, right: I64): I64 {
 
 /** CF and OF say whether the product needs its upper half; the rest is undefined and follows the lower half. */
 function flagsOfMultiply(c: Context, bits: number, low: I64, overflow: I64): void {
-	c.setFlags(sext(low, bits), carryAndOverflow(c, overflow, overflow));
+	c.setFlags(sext(low, bits), carryAndOverflow(c.f, overflow, overflow));
 }
 
 /** Product to AX, DX:AX, EDX:EAX or RDX:RAX. */

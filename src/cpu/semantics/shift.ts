@@ -2,7 +2,7 @@
 import { type I64, i32, i64 } from "../wasm/expression.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
-import { bit, carryAndOverflow, carryFlag, rotateLeftFlags, rotateRightFlags, sext, top, zext } from "./flags.ts";
+import { bit, carryAndOverflow, carryFlag, rotationFlags, sext, top, withCarryAndOverflow, zext } from "./flags.ts";
 import { instruction } from "./table.ts";
 
 /** Emits `none` or `some` by a count, which may be known. */
@@ -14,12 +14,17 @@ function unlessZero(f: FunctionBuilder, count: I64, none: () => void, some: () =
 
 /** CF and OF of a rotate; the other flags stay. */
 function setRotateFlags(c: Context, carry: I64, overflow: I64): void {
-	const kept = i64.and(c.flagCarry(), i64.const(0x3fff_ffff_ffff_ffffn));
-	c.setFlagCarry(c.f.let(i64.or(kept, carryAndOverflow(c, carry, overflow))));
+	c.setFlagCarry(c.f.let(withCarryAndOverflow(c.f, c.flagCarry(), carry, overflow)));
+}
+
+function rotated(c: Context, operation: "rotateLeft" | "rotateRight", bits: number, result: I64): void {
+	if (c.deferFlags(operation, bits, result, i64.const(0))) return;
+	const { carry, overflow } = rotationFlags(operation, bits, result);
+	setRotateFlags(c, carry, overflow);
 }
 
 function setShiftFlags(c: Context, bits: number, result: I64, carry: I64, overflow: I64): void {
-	c.setFlags(sext(result, bits), c.f.let(carryAndOverflow(c, carry, overflow)));
+	c.setFlags(sext(result, bits), c.f.let(carryAndOverflow(c.f, carry, overflow)));
 }
 
 type Shift = (c: Context, bits: number, value: I64, count: I64) => I64;
@@ -30,9 +35,7 @@ const SHIFTS: readonly [string, Shift][] = [
 		"rol",
 		(c, bits, value, count) => {
 			const result = c.f.let(rotateLeft(c, bits, value, count));
-			if (c.deferFlags("rotateLeft", bits, result, i64.const(0))) return result;
-			const { carry, overflow } = rotateLeftFlags(c.f, bits, result);
-			setRotateFlags(c, carry, overflow);
+			rotated(c, "rotateLeft", bits, result);
 			return result;
 		},
 	],
@@ -41,9 +44,7 @@ const SHIFTS: readonly [string, Shift][] = [
 		(c, bits, value, count) => {
 			const left = i64.and(i64.sub(i64.const(bits), count), i64.const(bits - 1));
 			const result = c.f.let(rotateLeft(c, bits, value, c.f.let(left)));
-			if (c.deferFlags("rotateRight", bits, result, i64.const(0))) return result;
-			const { carry, overflow } = rotateRightFlags(c.f, bits, result);
-			setRotateFlags(c, carry, overflow);
+			rotated(c, "rotateRight", bits, result);
 			return result;
 		},
 	],

@@ -358,7 +358,7 @@ for (const [name, digit, feature] of [
 		c.write(destination!, i64.load(i32.const(MAILBOX)));
 		// CF says whether there was a number; the other flags are cleared.
 		const carry = i64.extend_i32_u(available);
-		c.setFlags(i64.const(1), c.f.let(i64.or(carryAndOverflow(c, carry, i64.const(0)), i64.const(0))));
+		c.setFlags(i64.const(1), c.f.let(i64.or(carryAndOverflow(c.f, carry, i64.const(0)), i64.const(0))));
 	});
 }
 
@@ -470,7 +470,7 @@ for (const [name, opcode, subtracts] of [
 			i64.extend8_s(i64.extend_i32_u(result)),
 			f.let(
 				i64.or(
-					carryAndOverflow(c, i64.extend_i32_u(i32.or(highAdjust, borrow)), i64.const(0)),
+					carryAndOverflow(c.f, i64.extend_i32_u(i32.or(highAdjust, borrow)), i64.const(0)),
 					i64.extend_i32_u(i32.shl(lowAdjust, i32.const(3))),
 				),
 			),
@@ -490,7 +490,7 @@ for (const [name, opcode, subtracts] of [
 		const result = i32.and(subtracts ? i32.sub(ax, amount) : i32.add(ax, amount), i32.const(0xff0f));
 		c.setGpr(Gpr.rax, i64.extend_i32_u(f.let(result)), 16);
 		const word = i64.extend_i32_u(adjust);
-		c.setFlags(i64.const(1), f.let(i64.or(carryAndOverflow(c, word, i64.const(0)), i64.shl(word, i64.const(3)))));
+		c.setFlags(i64.const(1), f.let(i64.or(carryAndOverflow(c.f, word, i64.const(0)), i64.shl(word, i64.const(3)))));
 	});
 }
 instruction("aam", ["d4 Ib"], { mode: "compat", access: "r", undefinedFlags: "OF AF CF" }, (c, base) => {

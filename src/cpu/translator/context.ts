@@ -492,8 +492,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		}
 		const lookup = new Lookup(code.tlb);
 		const lowest = f.let(i64.add(address, lookup.distance(0)));
-		const slot = f.local("i32");
-		f.set(slot, tlbSlot(lowest));
+		const slot = f.let(tlbSlot(lowest));
 		const page = i64.and(i64.add(lowest, lookup.distance(bytes - 1)), i64.const(-layout.PAGE_SIZE));
 		this.redo(i64.ne(page, lookup.tag(slot, tag)));
 		const linear = code.linearLocal(knowledge);

@@ -11,53 +11,43 @@
  * Behind its block a look-up is as wide as it is.
  */
 import * as layout from "../layout.ts";
-import type { ByteWriter } from "../wasm/encoding.ts";
-import type { I64, Relative } from "../wasm/expression.ts";
+import {
+	type I32,
+	type I64,
+	type PatchListener,
+	patchableConstant,
+	patchableLoad,
+	type Relative,
+} from "../wasm/expression.ts";
 import type { Local } from "../wasm/function.ts";
 
 /** Bytes that one look-up may be for: of those that lie across two pages, the interpreter does each access. */
 const WIDEST = 128;
 
-/** A constant in the code that may still change. */
-interface Patchable {
-	readonly code: ByteWriter;
-	readonly position: number;
-}
-
 /** A look-up: TLB entry of `address` + low, whose tag must be the page of that + length. */
 export class Lookup {
-	private readonly constants: Patchable[] = [];
+	/** Change the lowest address's distance from the first access, the highest one's from the lowest, and the tag's place. */
+	private readonly changes: ((value: number) => void)[] = [];
+	private readonly note: PatchListener = (code, position) => {
+		this.changes.push((value) => code.patch(position, value));
+	};
 
 	/** @param tlb linear address of the TLB */
 	constructor(private readonly tlb: number) {}
 
 	/** The lowest address's distance from the first access, then the highest one's from the lowest: to be emitted in this order, once each. */
 	distance(value: number): I64 {
-		return {
-			type: "i64",
-			emit: (code) => {
-				code.byte(0x42);
-				this.constants.push({ code, position: code.padded(value) });
-			},
-		};
+		return patchableConstant(value, this.note);
 	}
 
 	/** Loads the tag; to be emitted last. */
-	tag(slot: Local<"i32">, tag: number): I64 {
-		return {
-			type: "i64",
-			emit: (code) => {
-				slot.emit(code);
-				code.byte(0x29);
-				code.byte(0);
-				this.constants.push({ code, position: code.padded(this.tlb + tag) });
-			},
-		};
+	tag(slot: I32, tag: number): I64 {
+		return patchableLoad(slot, this.tlb + tag, this.note);
 	}
 
 	change(low: number, length: number, writable: boolean): void {
 		const values = [low, length, this.tlb + (writable ? layout.TLB_WRITE : layout.TLB_READ)];
-		for (const [index, { code, position }] of this.constants.entries()) code.patch(position, values[index]!);
+		for (const [index, change] of this.changes.entries()) change(values[index]!);
 	}
 }
 

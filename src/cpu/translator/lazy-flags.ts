@@ -13,14 +13,12 @@
 import { FLAG_CARRY, FLAG_KIND, FLAG_RESULT, STATE } from "../layout.ts";
 import {
 	addWords,
-	bit,
-	carryAndOverflow,
 	type FlagWords,
-	rotateLeftFlags,
-	rotateRightFlags,
+	rotationFlags,
 	sext,
 	stepWords,
 	subtractWords,
+	withCarryAndOverflow,
 	zext,
 } from "../semantics/flags.ts";
 import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
@@ -51,7 +49,7 @@ export const isOfSort = (kind: I32, sort: 1 | 2): I32 =>
 	sort === 2
 		? i32.ge_u(kind, i32.const(FIRST_ROTATION))
 		: i32.lt_u(i32.sub(kind, i32.const(FIRST_STEP)), i32.const(FIRST_ROTATION - FIRST_STEP));
-export const isStep = (kind: number): boolean => kind >= FIRST_STEP;
+export const isStep = (kind: number): boolean => sortOf(kind) !== 0;
 export const isStepExpression = (kind: I32): I32 => i32.ge_u(kind, i32.const(FIRST_STEP));
 
 /** The parameters of {@link emitMaterialise}'s function. */
@@ -114,10 +112,9 @@ function wordsOf(
 			return { result: sext(first, bits), carry: i64.const(0) };
 		case "rotateLeft":
 		case "rotateRight": {
-			const { carry, overflow } = (operation === "rotateLeft" ? rotateLeftFlags : rotateRightFlags)(f, bits, first);
-			const kept = i64.and(oldCarry, i64.const(0x3fff_ffff_ffff_ffffn));
+			const { carry, overflow } = rotationFlags(operation, bits, first);
 			const result = i64.load(i32.const(STATE), FLAG_RESULT);
-			return { result, carry: f.let(i64.or(kept, carryAndOverflow({ f }, carry, overflow))) };
+			return { result, carry: f.let(withCarryAndOverflow(f, oldCarry, carry, overflow)) };
 		}
 		default: {
 			const down = operation === "decrement";
@@ -142,20 +139,6 @@ function compare(
 	return wide(cut(left, bits), cut(right, bits));
 }
 
-/** CF and OF alone are a rotation's. */
-function rotationCondition(
-	operation: "rotateLeft" | "rotateRight",
-	bits: number,
-	code: number,
-	result: I64,
-): I32 | undefined {
-	const is = (position: number): I32 => i32.wrap(bit(result, i64.const(position)));
-	const carry = operation === "rotateLeft" ? 0 : bits - 1;
-	const other = operation === "rotateLeft" ? bits - 1 : bits - 2;
-	if (code === 0) return i32.xor(is(carry), is(other));
-	return code === 1 ? is(carry) : undefined;
-}
-
 /**
  * A condition (O B Z BE S P L LE, by number/2) straight from the operands of its setter; undefined where that needs more than they tell.
  */
@@ -168,7 +151,11 @@ export function directCondition(
 	if (kind === WORDS) return undefined;
 	const operation = FLAG_OPERATIONS[(kind - 1) >> 2]!;
 	const bits = 8 << ((kind - 1) & 3);
-	if (operation === "rotateLeft" || operation === "rotateRight") return rotationCondition(operation, bits, code, first);
+	if (operation === "rotateLeft" || operation === "rotateRight") {
+		// CF and OF alone are its own.
+		const { carry, overflow } = rotationFlags(operation, bits, first);
+		return code === 0 ? i32.wrap(overflow) : code === 1 ? i32.wrap(carry) : undefined;
+	}
 	const sum = operation === "add" ? i64.add(first, second) : operation === "subtract" ? i64.sub(first, second) : first;
 	const sign = (value: I64): I32 =>
 		bits === 32 ? i32.lt_s(i32.wrap(value), i32.const(0)) : i64.lt_s(sext(value, bits), i64.const(0));

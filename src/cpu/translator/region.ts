@@ -9,7 +9,7 @@
  * Pages other than the entry's are named by their distance from it; that the expected frame is mapped there is checked where control first
  * comes to them (emit.ts). Control flow that is not reducible leaves the region: such an edge goes through the dispatcher.
  */
-import { type Decoded, decode, newDecoded } from "../decode/decoder.ts";
+import { type Decoded, decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
 import { PAGE_SIZE } from "../layout.ts";
 
 /** A page whose code may go into a region. */
@@ -102,16 +102,12 @@ function branchTarget(instruction: RegionInstruction): number {
 	return offset + decoded.length + (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
 }
 
-/** Longest instruction (SDM volume 2, 2.3.11). */
-const LONGEST_INSTRUCTION = 15;
-
 const pageDistance = (offset: number): number => Math.floor(offset / PAGE_SIZE);
 
 /** Decodes instructions at offsets, each once. */
 class Fetcher {
 	private readonly instructions = new Map<number, RegionInstruction | undefined>();
 	private readonly pages = new Map<number, RegionPage | undefined>();
-	private readonly crossing = new Uint8Array(2 * LONGEST_INSTRUCTION);
 
 	constructor(private readonly source: CodeSource) {}
 
@@ -143,13 +139,8 @@ class Fetcher {
 		}
 		const next = this.page(offset + PAGE_SIZE);
 		if (next === undefined) return undefined;
-		const { crossing } = this;
-		crossing.set(bytes.subarray(start, end));
-		crossing.set(bytes.subarray(next.frame, next.frame + LONGEST_INSTRUCTION), end - start);
-		const length = end - start + LONGEST_INSTRUCTION;
-		return decode(crossing, 0, length, longMode, decoded) && decoded.form !== undefined
-			? { decoded, offset, crossesTo: next }
-			: undefined;
+		decodeCrossing(bytes, start, end, next.frame, longMode, decoded);
+		return decoded.form && { decoded, offset, crossesTo: next };
 	}
 }
 

@@ -118,6 +118,33 @@ function i64Sum(opcode: number, sign: 1 | -1) {
 	};
 }
 
+/** Is told where a number is in the code that may still change: {@link ByteWriter.patch}. */
+export type PatchListener = (code: ByteWriter, position: number) => void;
+
+/** An i64 constant of 32 bits that may still change; to be emitted once. */
+export function patchableConstant(value: number, listener: PatchListener): I64 {
+	return {
+		type: "i64",
+		emit: (code) => {
+			code.byte(0x42);
+			listener(code, code.padded(value));
+		},
+	};
+}
+
+/** i64.load whose offset may still change; to be emitted once. */
+export function patchableLoad(address: I32, offset: number, listener: PatchListener): I64 {
+	return {
+		type: "i64",
+		emit: (code) => {
+			address.emit(code);
+			code.byte(0x29);
+			code.byte(0);
+			listener(code, code.padded(offset));
+		},
+	};
+}
+
 function load<T extends ValueType>(type: T, opcode: Opcode) {
 	return (address: I32, offset = 0): Expression<T> => ({
 		type,
