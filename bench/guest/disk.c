@@ -1,6 +1,6 @@
 /*
  * Throughput of a disk, or of a file, without the guest's page cache: O_DIRECT, each item for some seconds, one or several processes at
- * once. Usage: disk DEVICE|FILE SECONDS. Prints "@ ITEM" before and "= ITEM|VALUE|UNIT" after each.
+ * once. Usage: disk DEVICE|FILE SECONDS [TEXT], the items whose name contains the text. Prints "@ ITEM" before and "= ITEM|VALUE|UNIT" after each.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 	uint64_t size, *counts;
 	struct stat status;
 	int device;
-	if (argc != 3 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || fstat(device, &status) < 0) {
+	if (argc < 3 || argc > 4 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || fstat(device, &status) < 0) {
 		perror(argc > 1 ? argv[1] : "disk");
 		return 1;
 	}
@@ -82,6 +82,8 @@ int main(int argc, char **argv)
 	counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (size_t index = 0; index < sizeof items / sizeof *items; index++) {
 		const struct item *item = &items[index];
+		if (argc == 4 && strstr(item->name, argv[3]) == NULL)
+			continue;
 		printf("@ %s\n", item->name);
 		fflush(stdout);
 		double start = now(), end = start + atof(argv[2]);

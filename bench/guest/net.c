@@ -1,6 +1,6 @@
 /*
- * Throughput and round trips of TCP. Usage: net serve ADDRESS PORT (0: any; prints "port N"), or net measure ADDRESS PORT SECONDS, which prints
- * "@ ITEM" before and "= ITEM|VALUE|UNIT" after each item. A connection begins with one byte that names the item.
+ * Throughput and round trips of TCP. Usage: net serve ADDRESS PORT (0: any; prints "port N"), or net measure ADDRESS PORT SECONDS
+ * [TEXT], which prints, for the items whose name contains the text, "@ ITEM" before and "= ITEM|VALUE|UNIT" after each item. A connection begins with one byte that names the item.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -130,18 +130,12 @@ static void report(const char *name, double value, const char *unit)
 	fflush(stdout);
 }
 
-static void measure(const struct sockaddr_in *address, double seconds)
+static void send_much(const struct sockaddr_in *address, double seconds)
 {
 	uint64_t total;
-	ssize_t count;
-	double start;
-	char byte = 0;
-	/* Waits for the other side, outside of what is measured. */
-	close(begin(address, 't'));
-
 	int connection = begin(address, 's');
 	announce("send");
-	start = now();
+	double start = now();
 	while (now() < start + seconds)
 		if (write(connection, buffer, BUFFER) < 0)
 			fail("write");
@@ -150,20 +144,28 @@ static void measure(const struct sockaddr_in *address, double seconds)
 		fail("the count");
 	report("send", total / 1048576.0 / (now() - start), "MiB/s");
 	close(connection);
+}
 
-	connection = begin(address, 'r');
+static void receive_much(const struct sockaddr_in *address, double seconds)
+{
+	uint64_t total = 0;
+	ssize_t count;
+	int connection = begin(address, 'r');
 	announce("receive");
-	start = now();
-	total = 0;
+	double start = now();
 	while (now() < start + seconds && (count = read(connection, buffer, BUFFER)) > 0)
 		total += count;
 	report("receive", total / 1048576.0 / (now() - start), "MiB/s");
 	close(connection);
+}
 
-	connection = begin(address, 't');
+static void round_trips(const struct sockaddr_in *address, double seconds)
+{
+	uint64_t total = 0;
+	char byte = 0;
+	int connection = begin(address, 't');
 	announce("round trips");
-	start = now();
-	total = 0;
+	double start = now();
 	for (; now() < start + seconds; total++)
 		if (write(connection, &byte, 1) != 1 || read(connection, &byte, 1) != 1)
 			fail("round trip");
@@ -171,15 +173,33 @@ static void measure(const struct sockaddr_in *address, double seconds)
 	close(connection);
 }
 
+static const struct item {
+	const char *name;
+	void (*measure)(const struct sockaddr_in *address, double seconds);
+} items[] = {
+	{ "send", send_much },
+	{ "receive", receive_much },
+	{ "round trips", round_trips },
+};
+
+static void measure(const struct sockaddr_in *address, double seconds, const char *text)
+{
+	/* Waits for the other side, outside of what is measured. */
+	close(begin(address, 't'));
+	for (size_t index = 0; index < sizeof items / sizeof *items; index++)
+		if (strstr(items[index].name, text) != NULL)
+			items[index].measure(address, seconds);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "serve") == 0) {
 		serve(argv[2], argv[3]);
-	} else if (argc == 5 && strcmp(argv[1], "measure") == 0) {
+	} else if ((argc == 5 || argc == 6) && strcmp(argv[1], "measure") == 0) {
 		struct sockaddr_in address = address_of(argv[2], argv[3]);
-		measure(&address, atof(argv[4]));
+		measure(&address, atof(argv[4]), argc == 6 ? argv[5] : "");
 		return 0;
 	}
-	fprintf(stderr, "usage: net serve ADDRESS PORT | net measure ADDRESS PORT SECONDS\n");
+	fprintf(stderr, "usage: net serve ADDRESS PORT | net measure ADDRESS PORT SECONDS [TEXT]\n");
 	return 2;
 }

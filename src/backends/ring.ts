@@ -64,6 +64,11 @@ export class BackRing {
 		this.copy(slot, to, false);
 	}
 
+	/** Leaves the request that was taken last in the ring; it is copied anew when it is taken again. */
+	putBack(): void {
+		this.requestConsumer = (this.requestConsumer - 1) >>> 0;
+	}
+
 	/** Puts the next response, at most an entry; there is room for one for each request that has been taken. */
 	respond(from: Uint8Array): void {
 		const slot = this.responseProducer & (this.size - 1);

@@ -55,6 +55,8 @@ const INITIAL_SPEED = 0.1;
 export class Scheduler {
 	/** The vCPU whose context is loaded. */
 	current: Vcpu | undefined;
+	/** Called between slices when a vCPU has begun to wait: what back ends have gathered for it is due. */
+	onWait: () => void = () => {};
 	readonly statistics: SchedulerStatistics = { slices: 0, contextSwitches: 0, idles: 0, idleNanoseconds: 0 };
 
 	private readonly quantum: number;
@@ -252,6 +254,7 @@ export class Scheduler {
 			const vcpu = this.pick();
 			if (vcpu !== undefined) {
 				this.execute(vcpu);
+				if (vcpu.blocked) this.onWait();
 				// Simple guests ask for the end of a host's operation again and again, with SCHEDOP_yield: it cannot come before the host's turn.
 				if (vcpu.yielded && this.hostOperations > 0 && !this.othersWait()) return 0;
 				continue;

@@ -46,6 +46,8 @@ export class BlockQueue {
 	/** A barrier that waits for those before it, or whose end those behind it wait for. */
 	private barrier: Pending | undefined;
 	private later = false;
+	/** A large request waits for others. */
+	private gathering = false;
 	private onDrained: (() => void) | undefined;
 
 	/** @param prefix the queue's directory in the front end's, "" or "queue-N/" */
@@ -81,9 +83,12 @@ export class BlockQueue {
 		});
 	}
 
-	/** A turn: takes requests as far as its share goes. */
-	private work(): void {
-		if (this.connection.closed) return;
+	/**
+	 * A turn: takes requests as far as its share goes.
+	 * @param gathered false where requests may have only begun to come: a large one waits for those that are likely to follow
+	 */
+	private work(gathered = false): void {
+		if (this.connection.closed || this.gathering) return;
 		const { ring, raw } = this;
 		let bytes = 0;
 		for (let count = 0; this.barrier === undefined; ) {
@@ -98,9 +103,22 @@ export class BlockQueue {
 				break;
 			}
 			ring.take(raw.bytes);
+			if (count === 1 && !gathered && raw.isLarge) {
+				ring.putBack();
+				this.gather();
+				break;
+			}
 			bytes += this.dispatch();
 		}
 		this.push();
+	}
+
+	private gather(): void {
+		this.gathering = true;
+		this.connection.device.gather(() => {
+			this.gathering = false;
+			this.work(true);
+		});
 	}
 
 	private goOnLater(): void {
@@ -108,7 +126,7 @@ export class BlockQueue {
 		this.later = true;
 		this.connection.device.later(() => {
 			this.later = false;
-			this.work();
+			this.work(true);
 		});
 	}
 

@@ -13,6 +13,8 @@ import {
 import type { GuestGrants } from "../xenbus/grants.ts";
 
 const PAGE_SIZE = 4096;
+/** Segments of Linux's requests at the most, unless xen_blkfront.max_indirect_segments says otherwise. */
+const LARGE_REQUEST = 32;
 /** Segments of an indirect request at the most: a megabyte, as Linux's blkback offers. */
 export const MAX_INDIRECT_SEGMENTS = 256;
 
@@ -28,6 +30,12 @@ export class RawRequest {
 
 	get operation(): number {
 		return this.view.getUint8(0);
+	}
+
+	/** Whether it has as many pages as Linux's front end puts into one request: then it is seldom the last of what the guest asks for. */
+	get isLarge(): boolean {
+		const { nrSegments } = this.layout.indirect.offset;
+		return this.operation === BlockOp.indirect && this.view.getUint16(nrSegments, true) >= LARGE_REQUEST;
 	}
 
 	/** An unsigned 64-bit field: beyond 2^53 inexact, which is beyond every disk. */

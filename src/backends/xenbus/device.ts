@@ -124,6 +124,13 @@ export class BackendDevice {
 		});
 	}
 
+	/** Like {@link later}, but when a vCPU waits, and before long (turns.ts): for work that more of its kind is likely to follow at once. */
+	gather(work: () => void): void {
+		this.turns.gather(() => {
+			if (!this.removed) this.guard(work);
+		});
+	}
+
 	/** Marks that vCPUs may be waiting for `operation` of the host, so that deterministic time does not jump over its end. */
 	async hostOperation<T>(operation: Promise<T>): Promise<T> {
 		const { scheduler } = this.domain.hypervisor;

@@ -81,11 +81,11 @@ export interface Region {
 	readonly instructions: number;
 }
 
-const MOST_BLOCKS = 32;
-const MOST_INSTRUCTIONS = 160;
+const MOST_BLOCKS = 64;
+const MOST_INSTRUCTIONS = 320;
 /** Longest block: less than the margin that the interpreter leaves (module.ts). */
 const LONGEST_BLOCK = 60;
-const DEEPEST_CALL = 3;
+const DEEPEST_CALL = 5;
 const FARTHEST = 2 ** 31 - PAGE_SIZE;
 /** No way through a region, loops left out, has more instructions. */
 export const LONGEST_WAY = MOST_INSTRUCTIONS + LONGEST_BLOCK;
@@ -153,28 +153,56 @@ interface Leader {
 const keyOf = (start: number, call: Call | undefined): string =>
 	call === undefined ? `${start}` : `${start}${call.key}`;
 
-/**
- * Finds the region of the instruction at offset `entry` of its page.
- * @returns undefined where not even one instruction can be translated.
- */
-export function findRegion(source: CodeSource, entry: number): Region | undefined {
-	const fetcher = new Fetcher(source);
-	const leaders = new Map<string, Leader>();
-	const queue: Leader[] = [];
-	const add = (start: number, call: Call | undefined): void => {
-		const key = keyOf(start, call);
-		if (leaders.has(key) || leaders.size >= MOST_BLOCKS) return;
-		const leader = { start, call };
-		leaders.set(key, leader);
-		queue.push(leader);
-	};
-	add(entry, undefined);
+/** How the search of a block ended: with a RET, or with a call that is often made and that the region does not take in. */
+type Way = "goes on" | "returns" | "lost";
 
-	// First the leaders, breadth first, so that what is near the entry is in the region.
-	let total = 0;
-	let index = 0;
-	for (; index < queue.length && total < MOST_INSTRUCTIONS; index++) {
-		const { start, call } = queue[index]!;
+/**
+ * Where a region's blocks begin: breadth first, so that what is near the entry is in it. A callee is taken in as a whole, as far as it is worthwhile, or
+ * not at all: of one that is left half way, each of the calls on the way back goes through the dispatcher.
+ */
+class LeaderSearch {
+	readonly leaders = new Map<string, Leader>();
+	private total = 0;
+
+	constructor(
+		private readonly source: CodeSource,
+		private readonly fetcher: Fetcher,
+		private readonly entry: number,
+	) {
+		this.search(entry, undefined);
+	}
+
+	/** Adds what is reached from `start` within one call. @returns whether all of it is there, and control comes back */
+	private search(start: number, call: Call | undefined): boolean {
+		const { leaders } = this;
+		const queue: number[] = [];
+		let complete = true;
+		const add = (offset: number): void => {
+			const key = keyOf(offset, call);
+			if (leaders.has(key)) return;
+			if (leaders.size >= MOST_BLOCKS) {
+				complete = false;
+				return;
+			}
+			leaders.set(key, { start: offset, call });
+			queue.push(offset);
+		};
+		add(start);
+		let returns = false;
+		let index = 0;
+		for (; index < queue.length && this.total < MOST_INSTRUCTIONS; index++) {
+			const way = this.block(queue[index]!, call, add);
+			if (way === "returns") returns = true;
+			if (way === "lost") complete = false;
+			if (call !== undefined && !complete) return false;
+		}
+		// What the limit has left out.
+		for (const offset of queue.slice(index)) leaders.delete(keyOf(offset, call));
+		return complete && returns && index === queue.length;
+	}
+
+	private block(start: number, call: Call | undefined, add: (offset: number) => void): Way {
+		const { entry, fetcher, leaders, source } = this;
 		let offset = start;
 		for (let count = 0; count < LONGEST_BLOCK; count++) {
 			if (count > 0 && leaders.has(keyOf(offset, call))) break;
@@ -182,33 +210,51 @@ export function findRegion(source: CodeSource, entry: number): Region | undefine
 			if (instruction === undefined) break;
 			if (count > 0 && instruction.crossesTo !== undefined) {
 				// A block of its own: the next page is looked at before it.
-				add(offset, call);
+				add(offset);
 				break;
 			}
-			total++;
+			this.total++;
 			const ending = endingOf(instruction.decoded);
 			const next = offset + instruction.decoded.length;
 			if (ending === "jump" || ending === "branch") {
 				const target = branchTarget(instruction);
-				if (source.worthwhile(target)) add(target, call);
+				if (source.worthwhile(target)) add(target);
 			}
-			if (ending === "branch" && source.reached(next)) add(next, call);
+			if (ending === "branch" && source.reached(next)) add(next);
 			if (ending === "call") {
 				const inner = inlined(source, entry, instruction, call);
-				if (inner !== undefined) add(inner.target, inner);
+				if (inner !== undefined && this.callee(inner)) add(next);
+				else if (source.worthwhile(branchTarget(instruction))) return "lost";
 			}
-			if (ending === "return" && call !== undefined) add(call.returnTo, call.caller);
+			if (ending === "return") return "returns";
 			if (ending !== "none") break;
 			if (pageDistance(next) !== pageDistance(offset)) {
-				if (source.reached(next)) add(next, call);
+				if (source.reached(next)) add(next);
 				break;
 			}
 			offset = next;
 		}
+		return "goes on";
 	}
 
-	// What the limit has left out.
-	for (const { start, call } of queue.slice(index)) leaders.delete(keyOf(start, call));
+	/** @returns whether the callee is in the region now */
+	private callee(call: Call): boolean {
+		const { leaders, total } = this;
+		const before = new Set(leaders.keys());
+		if (this.search(call.target, call)) return true;
+		for (const key of leaders.keys()) if (!before.has(key)) leaders.delete(key);
+		this.total = total;
+		return false;
+	}
+}
+
+/**
+ * Finds the region of the instruction at offset `entry` of its page.
+ * @returns undefined where not even one instruction can be translated.
+ */
+export function findRegion(source: CodeSource, entry: number): Region | undefined {
+	const fetcher = new Fetcher(source);
+	const { leaders } = new LeaderSearch(source, fetcher, entry);
 
 	const blocks = new Map<string, Block>();
 	for (const [key, leader] of leaders) {
