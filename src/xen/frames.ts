@@ -212,6 +212,13 @@ export class FrameTable {
 		return (word & (info.TYPE_MASK | info.VALIDATED)) >>> 0 === type + info.VALIDATED && (word & info.TYPE_COUNT) !== 0;
 	}
 
+	/** Whether there is such a frame and it is `owner`'s. */
+	isOwned(mfn: number, owner: number): boolean {
+		if (!this.exists(mfn)) return false;
+		const at = this.info(mfn);
+		return (this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) !== 0 && this.words[at + info.OWNER] === owner;
+	}
+
 	/** Takes a reference to a frame of `owner`; false where there is no such frame, it has another owner, or the count is full. */
 	getPage(mfn: number, owner: number): boolean {
 		if (!this.exists(mfn)) return false;

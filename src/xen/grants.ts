@@ -16,6 +16,7 @@ import {
 } from "./abi/grant-table.ts";
 import type { Domain } from "./domain.ts";
 import { GrantMappings } from "./grant-mappings.ts";
+import { FrameType } from "./mm/frame-info.ts";
 
 /** Counts of a grant's uses, a byte each, in the order of Xen's active_grant_entry.pin. */
 export const Pin = {
@@ -163,6 +164,30 @@ export class GrantTable {
 		if (pins === 0) this.activate(ref, user, mfn, 0, PAGE_SIZE, false, this.domain.id, ref);
 		this.pin[ref] = pins + pinsOf(flags);
 		return GrantStatus.okay;
+	}
+
+	/**
+	 * The frame of a grant that domain `user` uses now and no longer than until the guest runs again: nothing is held, and nothing to be given back.
+	 * @returns -1 where it is not granted so
+	 */
+	momentary(ref: number, user: number, readOnly: boolean): number {
+		const { frames, memory } = this.domain.hypervisor;
+		if (this.version === 1 && ref < this.entries && this.pin[ref] === 0) {
+			const { offset } = grantEntryV1;
+			const entry = this.entry(ref);
+			const flags = memory.u16(entry);
+			const mfn = memory.u32(entry + offset.frame);
+			const refused = GrantFlag.typeMask | GrantFlag.subPage | (readOnly ? 0 : GrantFlag.readonly);
+			const granted = (flags & refused) === GrantFlag.permitAccess && memory.u16(entry + offset.domid) === user;
+			const fits = frames.isOwned(mfn, this.domain.id) && (readOnly || frames.isValid(mfn, FrameType.writable));
+			if (granted && fits) return mfn;
+		}
+		// Whatever is unusual, as if it were for longer; a frame becomes a writable one by this.
+		const flags = MapFlag.hostMap | (readOnly ? MapFlag.readonly : 0);
+		if (this.acquire(ref, user, flags) !== GrantStatus.okay) return -1;
+		const mfn = this.frame[ref] as number;
+		this.release(ref, flags);
+		return mfn;
 	}
 
 	/** Gives back what {@link acquire} took: `flags` are its bits, or those of a part of them and GNTMAP_readonly. */

@@ -273,6 +273,36 @@ describe("mapping", () => {
 	});
 });
 
+describe("use for a moment", () => {
+	it("is as a mapping that ends at once", () => {
+		const { hypervisor, addGuest } = createMachine();
+		const [a, b] = [addGuest(), addGuest()];
+		const { frames } = hypervisor;
+		const { grants } = a.domain;
+		const momentary = (mfn: number, readOnly: boolean, flags: number = GrantFlag.permitAccess): number => {
+			grant(a, 8, b.domain.id, mfn, flags);
+			return grants.momentary(8, b.domain.id, readOnly);
+		};
+		const mfn = a.mfns[4] as number;
+		expect([momentary(mfn, false), momentary(mfn, true)]).toEqual([mfn, mfn]);
+		expect(momentary(mfn, false, GrantFlag.permitAccess | GrantFlag.readonly)).toBe(-1);
+		expect(momentary(b.mfns[4] as number, true)).toBe(-1);
+		expect([momentary(a.l1, true), momentary(a.l1, false)]).toEqual([a.l1, -1]);
+		expect(grants.momentary(8, 77, true)).toBe(-1);
+		expect([grants.pin[8], uses(a, 8)]).toEqual([0, 0]);
+		// What was a table and could be one again without being looked at is none any more once it may have been written.
+		const free = a.mfns[5] as number;
+		frames.putPageAndType(free);
+		a.put(page(PAGES), [5 * 8, 8, 0]);
+		a.memory.fill(a.memory.frame(free), 4096, 0);
+		expect(frames.getPageType(free, FrameType.l1)).toBe(0);
+		frames.putPageType(free);
+		expect(frames.type(free)).toBe(FrameType.l1);
+		expect(momentary(free, false)).toBe(free);
+		expect(frames.type(free)).toBe(FrameType.writable);
+	});
+});
+
 describe("copying", () => {
 	it("moves bytes between own and granted frames", () => {
 		const machine = createMachine();
@@ -404,6 +434,11 @@ describe("whatever guests do", () => {
 				offset: fc.integer({ min: 0, max: 5000 }),
 			}),
 			fc.record({ kind: fc.constant("clear" as const), slot: fc.integer({ min: 4, max: PAGES - 1 }) }),
+			fc.record({
+				kind: fc.constant("momentary" as const),
+				ref: fc.integer({ min: 8, max: 13 }),
+				readOnly: fc.boolean(),
+			}),
 		);
 		fc.assert(
 			fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
@@ -434,6 +469,20 @@ describe("whatever guests do", () => {
 						}
 						case "clear":
 							break;
+						case "momentary": {
+							const { grants } = a.domain;
+							const { ref, readOnly } = action;
+							const pins = [...grants.pin];
+							const mfn = grants.momentary(ref, b.domain.id, readOnly);
+							// As a mapping would be: a table, or what has been one and is taken for valid still, is not to be written.
+							const flags = MapFlag.hostMap | (readOnly ? MapFlag.readonly : 0);
+							if (mfn >= 0 && !readOnly) expect(frames.type(mfn)).toBe(FrameType.writable);
+							expect([...grants.pin]).toEqual(pins);
+							const acquired = grants.acquire(ref, b.domain.id, flags) === GrantStatus.okay;
+							expect(mfn).toBe(acquired ? grants.frame[ref] : -1);
+							if (acquired) grants.release(ref, flags);
+							break;
+						}
 					}
 					// Every writable mapping in b's table is of a frame of type writable, its own or pinned by a grant for writing.
 					for (let slot = 0; slot <= PAGES; slot++) {

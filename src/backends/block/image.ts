@@ -13,6 +13,8 @@ export interface BlockImage {
 	readonly readOnly: boolean;
 	/** Bytes that a discard is best aligned to; 0 where discarding does nothing. */
 	readonly discardGranularity: number;
+	/** Reads and writes have always ended when they return. */
+	readonly immediate?: boolean;
 	/** Fills `to` from `position`; all of it is within the size. */
 	read(to: Uint8Array, position: number): Done;
 	/** Stores `from` at `position`. The bytes must not change until it is done. */
@@ -39,6 +41,8 @@ export interface BlockFile {
 	readonly readOnly: boolean;
 	/** Bytes that {@link punch} is best aligned to; 0 where the host cannot punch holes. */
 	readonly holeGranularity: number;
+	/** Reads and writes have always ended when they return. */
+	readonly immediate?: boolean;
 	/** Fills `to` from `position`; what is beyond the end reads as zeros. */
 	read(to: Uint8Array, position: number): Done;
 	/** Stores `from`; the file grows as needed. */

@@ -276,9 +276,11 @@ export class BlockQueue {
 
 	private finish(pending: Pending, error?: unknown): void {
 		this.inFlight--;
-		// What came from a file that answers later has changed the pages since they were looked at.
-		if (pending.operation === BlockOp.read) this.noteContents(pending);
-		this.unmap(pending, pending.segments);
+		if (!pending.momentary) {
+			// What came from a file that answers later has changed the pages since they were looked at.
+			if (pending.operation === BlockOp.read) this.noteContents(pending);
+			this.unmap(pending, pending.segments);
+		}
 		if (error !== undefined) this.disk.onError(error);
 		if (this.barrier === pending) this.barrier = undefined;
 		if (!this.connection.closed) {
@@ -297,6 +299,7 @@ export class BlockQueue {
 		const { offset } = layout.discard;
 		const pending = this.idle.pop() ?? new Pending();
 		pending.operation = BlockOp.discard;
+		pending.momentary = false;
 		pending.id.set(raw.bytes.subarray(offset.id, offset.id + 8));
 		pending.segments = 0;
 		const position = raw.wide(offset.sectorNumber) * disk.sectorSize;
@@ -318,7 +321,11 @@ export class BlockQueue {
 
 	/** Maps all pages of a request, or none. */
 	private map(pending: Pending): boolean {
-		const readOnly = pending.operation !== BlockOp.read;
+		const { operation } = pending;
+		const readOnly = operation !== BlockOp.read;
+		const moves = operation === BlockOp.read || operation === BlockOp.write;
+		pending.momentary = moves && this.disk.image.immediate === true && this.kept === undefined;
+		if (pending.momentary) return this.lookUp(pending, readOnly);
 		for (let slot = 0; slot < pending.segments; slot++) {
 			const ref = pending.grefs[slot] as number;
 			let address = this.kept?.acquire(ref) ?? -1;
@@ -329,6 +336,16 @@ export class BlockQueue {
 				return false;
 			}
 			pending.addresses[slot] = address;
+		}
+		return true;
+	}
+
+	private lookUp({ addresses, grefs, segments }: Pending, readOnly: boolean): boolean {
+		const { grants } = this;
+		for (let slot = 0; slot < segments; slot++) {
+			const address = grants.momentary(grefs[slot] as number, readOnly);
+			if (address < 0) return false;
+			addresses[slot] = address;
 		}
 		return true;
 	}

@@ -60,6 +60,8 @@ export class Pending {
 	readonly addresses = new Float64Array(MAX_INDIRECT_SEGMENTS);
 	/** Whether the page is one of the connection's persistently mapped ones. */
 	readonly kept = new Uint8Array(MAX_INDIRECT_SEGMENTS);
+	/** The pages are not held: the request ends before the guest runs again. */
+	momentary = false;
 	private readonly indirect = new Uint8Array(SEGMENTS_PER_INDIRECT_PAGE * segment.size);
 	private readonly indirectView = new DataView(this.indirect.buffer);
 

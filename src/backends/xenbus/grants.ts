@@ -32,6 +32,15 @@ export class GuestGrants {
 		return hypervisor.memory.frame(grants.frame[ref] as number);
 	}
 
+	/**
+	 * A page that is used before this returns to the guest and not afterwards: like {@link map}, with nothing to be undone.
+	 * @returns its linear address, or -1 where the guest does not grant it so
+	 */
+	momentary(ref: number, readOnly: boolean): number {
+		const mfn = this.domain.grants.momentary(ref, this.user, readOnly);
+		return mfn < 0 ? -1 : this.domain.hypervisor.memory.frame(mfn);
+	}
+
 	/** Undoes one {@link map} of the reference, with the same `readOnly`. */
 	unmap(ref: number, readOnly: boolean): void {
 		this.mapped--;

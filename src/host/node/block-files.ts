@@ -56,6 +56,7 @@ function punchArguments(holes: readonly Hole[]): string[] {
 
 class NodeBlockFile implements BlockFile {
 	readonly holeGranularity: number;
+	readonly immediate = true;
 	private open = true;
 	private readonly holes: Hole[] = [];
 	private punching = false;

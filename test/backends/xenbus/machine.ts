@@ -17,7 +17,7 @@ export interface BusMachine {
 	readonly bus: BackendBus;
 	readonly log: string[];
 	addGuest(): FrontGuest;
-	/** Lets back ends go on with what they left for later. */
+	/** Lets back ends go on with what they left for later, and with what they gathered. */
 	turn(): void;
 }
 
@@ -124,7 +124,10 @@ export function createBusMachine(): BusMachine {
 			store.makeDirectory(`/libxl/${front.domid}/device`);
 			return front;
 		},
-		turn: () => hypervisor.timers.expire(hypervisor.clock.now()),
+		turn: () => {
+			hypervisor.scheduler.onWait();
+			hypervisor.timers.expire(hypervisor.clock.now());
+		},
 	};
 	return machine;
 }

@@ -6,6 +6,7 @@ const CHUNK = 64 * 2 ** 10;
 export class MemoryFile implements BlockFile {
 	readonly readOnly = false;
 	readonly holeGranularity = CHUNK;
+	readonly immediate = true;
 	private readonly chunks = new Map<number, Uint8Array>();
 
 	constructor(

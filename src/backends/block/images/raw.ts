@@ -26,6 +26,10 @@ export class RawImage implements BlockImage {
 		return this.readOnly ? 0 : this.file.holeGranularity;
 	}
 
+	get immediate(): boolean {
+		return this.file.immediate === true;
+	}
+
 	read(to: Uint8Array, position: number): Done {
 		return this.file.read(to, position);
 	}
