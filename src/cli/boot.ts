@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ReadStream, WriteStream } from "node:tty";
 import type { ArgsDef, CommandDef } from "citty";
+import { MAX_INDIRECT_SEGMENTS } from "../backends/block/segments.ts";
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import { cacheDirectory } from "../guests/cache.ts";
 import { COMMAND_WORD, SHARE_WORD, STATUS_NODE } from "../guests/init.ts";
@@ -284,6 +285,8 @@ export function checkBootOptions(values: Values, rawArgs: readonly string[], com
 /** The kernel's command line: ours first, so that --append can say otherwise. */
 function commandLine(options: BootOptions, files: GuestFiles, entry: string | undefined, interactive: boolean): string {
 	const words = ["console=hvc0"];
+	// Linux's front end takes 32 by itself: a megabyte is eight requests then.
+	if (options.disks.length > 0) words.push(`xen_blkfront.max_indirect_segments=${MAX_INDIRECT_SEGMENTS}`);
 	if (entry !== undefined) words.push(entry);
 	if (files.ownRamdisk && interactive) words.push(...terminalArguments(process.stdout, process.env));
 	if (files.ownRamdisk && !interactive) words.push("paravirt.input=pipe");

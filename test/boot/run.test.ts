@@ -62,6 +62,7 @@ describe("paravirt run", () => {
 			"uname -a",
 			"modprobe xen-blkfront",
 			"until [ -b /dev/xvda ]; do sleep 0.1; done",
+			"cat /sys/block/xvda/queue/max_segments",
 			"head -n 1 /dev/xvda",
 			"echo written | dd of=/dev/xvda conv=notrunc bs=512 seek=1 2>/dev/null",
 			"cat /mnt/shared/file",
@@ -98,7 +99,7 @@ describe("paravirt run", () => {
 		expect({ status, stderr }).toEqual({ status: 7, stderr: "" });
 		const [first, ...others] = stdout.split("\n");
 		expect(first).toMatch(/^Linux paravirt 6\.\d\S* .* x86_64 GNU\/Linux$/);
-		expect(others).toEqual(["on the disk", "in the folder", "typed", "listening", ""]);
+		expect(others).toEqual(["256", "on the disk", "in the folder", "typed", "listening", ""]);
 		expect(heard).toBe("over the network\n");
 		expect(readFileSync(disk).toString("latin1", 512, 520)).toBe("written\n");
 		expect(readFileSync(join(shared, "answer"), "utf8")).toBe("from the guest\n");
