@@ -55,8 +55,6 @@ const INITIAL_SPEED = 0.1;
 export class Scheduler {
 	/** The vCPU whose context is loaded. */
 	current: Vcpu | undefined;
-	/** Called between slices when a vCPU has begun to wait: what back ends have gathered for it is due. */
-	onWait: () => void = () => {};
 	readonly statistics: SchedulerStatistics = { slices: 0, contextSwitches: 0, idles: 0, idleNanoseconds: 0 };
 
 	private readonly quantum: number;
@@ -79,6 +77,7 @@ export class Scheduler {
 	private stopping = false;
 	private running = false;
 	private wakeUp: (() => void) | undefined;
+	private readonly waitListeners: (() => void)[] = [];
 	/** Something happened while the loop was about to wait. */
 	private woken = false;
 
@@ -127,6 +126,16 @@ export class Scheduler {
 	wake(): void {
 		this.woken = true;
 		this.wakeUp?.();
+	}
+
+	/** Calls `listener` between slices whenever a vCPU has begun to wait: what services have gathered for it is due. */
+	onWait(listener: () => void): void {
+		this.waitListeners.push(listener);
+	}
+
+	/** A vCPU has begun to wait; public for tests. */
+	vcpuWaits(): void {
+		for (const listener of this.waitListeners) listener();
 	}
 
 	/** An operation of the host (a disk read) has begun whose end vCPUs may wait for: time must not jump over it. */
@@ -254,7 +263,7 @@ export class Scheduler {
 			const vcpu = this.pick();
 			if (vcpu !== undefined) {
 				this.execute(vcpu);
-				if (vcpu.blocked) this.onWait();
+				if (vcpu.blocked) this.vcpuWaits();
 				// Simple guests ask for the end of a host's operation again and again, with SCHEDOP_yield: it cannot come before the host's turn.
 				if (vcpu.yielded && this.hostOperations > 0 && !this.othersWait()) return 0;
 				continue;

@@ -18,9 +18,9 @@ export class Turns implements TimerOwner {
 	constructor(private readonly hypervisor: Hypervisor) {
 		this.timer = hypervisor.timers.claim(this);
 		this.limit = new ServiceTimer(hypervisor);
-		hypervisor.scheduler.onWait = () => {
+		hypervisor.scheduler.onWait(() => {
 			if (this.gathering.length > 0) this.endGathering();
-		};
+		});
 	}
 
 	/**

@@ -125,7 +125,7 @@ export function createBusMachine(): BusMachine {
 			return front;
 		},
 		turn: () => {
-			hypervisor.scheduler.onWait();
+			hypervisor.scheduler.vcpuWaits();
 			hypervisor.timers.expire(hypervisor.clock.now());
 		},
 	};
