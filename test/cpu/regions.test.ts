@@ -1,4 +1,4 @@
-/** Regions where pages end: code that goes on in the next one, and accesses that share a look-up. */
+/** Regions where pages end: code that goes on in the next one, and accesses that share a look-up; and where an indirect branch leads. */
 import { expect, test } from "vitest";
 import { Exit } from "../../src/cpu/processor.ts";
 import { Gpr } from "../../src/cpu/registers.ts";
@@ -103,3 +103,67 @@ function outcome(machine: SmallMachine, missing: number | undefined, distance: n
 	for (let at = -128; at < 128; at += 4) results.push(machine.read(BOUNDARY + at));
 	return results;
 }
+
+/** Calls what RDX names, RCX times. */
+const INDIRECT = [
+	...[0xff, 0xd2], // call rdx
+	...[0x48, 0xff, 0xc9], // dec rcx
+	...[0x75, 0xf9], // jnz the first
+	0xcc,
+];
+const CALLEES = [
+	[0x48, 0x83, 0xc3, 0x01, 0xc3], // add rbx, 1; ret
+	[0x48, 0x83, 0xc3, 0x02, 0xc3], // add rbx, 2; ret
+] as const;
+const CALLEE_AT = [BASE + 0x1100, BASE + 0x800] as const;
+const ROUNDS = 5000;
+
+function runIndirect({ engine, registers }: SmallMachine, callee: number): number {
+	registers.rip = BASE;
+	registers.set(Gpr.rbx, 0);
+	registers.set(Gpr.rcx, ROUNDS);
+	registers.set(Gpr.rdx, CALLEE_AT[callee]!);
+	registers.set(Gpr.rsp, BASE + 0x2ff0);
+	let exit: Exit = Exit.fuel;
+	while (exit === Exit.fuel) exit = engine.run(5000);
+	expect(exit).toBe(Exit.softwareInterrupt);
+	return registers.get(Gpr.rbx);
+}
+
+test("a region takes in where an indirect call has led to, and goes where it leads", () => {
+	const machine = smallMachine(4, { hotCount: 20 });
+	const { engine } = machine;
+	machine.write(BASE, INDIRECT);
+	CALLEES.forEach((code, index) => machine.write(CALLEE_AT[index]!, code));
+	expect(runIndirect(machine, 0)).toBe(ROUNDS);
+	engine.translateQueued();
+	const before = engine.statistics.regionEntries;
+	expect(runIndirect(machine, 0)).toBe(ROUNDS);
+	expect(engine.statistics.regionEntries - before).toBeLessThan(ROUNDS / 10);
+	expect(runIndirect(machine, 1)).toBe(2 * ROUNDS);
+	engine.translateQueued();
+	expect([runIndirect(machine, 1), runIndirect(machine, 0)]).toEqual([2 * ROUNDS, ROUNDS]);
+	// Another callee in the place of the one that is in the region.
+	machine.write(CALLEE_AT[0], [0x48, 0x83, 0xc3, 0x03]);
+	expect(runIndirect(machine, 0)).toBe(3 * ROUNDS);
+});
+
+test("a call that overwrites itself leaves nothing behind of where it led", () => {
+	const results = (["interpreter", "both"] as const).map((tier) => {
+		const machine = smallMachine(4, { tier, hotCount: 20 });
+		const { engine, registers } = machine;
+		machine.write(CALLEE_AT[0], [0x48, 0x89, 0xc4, 0xff, 0xe1]); // mov rsp, rax; jmp rcx
+		const seen: number[] = [];
+		for (let round = 0; round < 100; round++) {
+			machine.write(BASE, [0xff, 0xd2, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc]);
+			registers.rip = BASE;
+			registers.set(Gpr.rdx, CALLEE_AT[0]);
+			registers.set(Gpr.rcx, BASE);
+			registers.set(Gpr.rax, BASE + 0x2ff0);
+			registers.set(Gpr.rsp, BASE + 8);
+			seen.push(engine.run(1000), registers.rip, registers.vector, registers.get(Gpr.rsp));
+		}
+		return seen;
+	});
+	expect(results[1]).toEqual(results[0]);
+});

@@ -424,7 +424,18 @@ export function emitMain(
 						f.set(ip, i32.add(ip, i32.const(record.RECORD_SIZE)));
 						f.br(next);
 					};
+					/**
+					 * A region that has the instruction expects it to lead to the same place (translator/region.ts). An instruction that has overwritten itself is a
+					 * look-up by now, whose link is a record.
+					 */
+					const noteTarget = (): void => {
+						if (!translating) return;
+						f.if(i32.ge_u(i32.load16_u(ip, record.KIND), i32.const(record.KIND_FIRST)), () =>
+							f.store32(ip, i32.load(i32.const(layout.STATE), layout.RIP), record.LINK),
+						);
+					};
 					const jump = (): void => {
+						noteTarget();
 						book(1);
 						f.br(dispatch);
 					};
@@ -529,8 +540,8 @@ export function emitMain(
 						f.set(outcome, callVariant(f, ip, i32.load16_u(ip, record.KIND)));
 						f.if(i32.eqz(outcome), step);
 						f.brIf(fault, i32.eq(outcome, i32.const(Outcome.fault)));
+						f.if(i32.eq(outcome, i32.const(Outcome.jump)), jump);
 						book(1);
-						f.brIf(dispatch, i32.eq(outcome, i32.const(Outcome.jump)));
 						leave();
 					});
 				});

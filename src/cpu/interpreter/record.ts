@@ -7,7 +7,7 @@
  * offset and next: of this and the next instruction from the start of the page (next may lie beyond it).
  * A, B: byte offsets of the ModRM.reg and ModRM.rm register in their file; base, index, segment: byte offsets of register slots.
  * count, original: for the translator.
- * link: record of the branch's target, once it is known and on the same page.
+ * link: of a relative branch, the target's record, once it is known and on the same page; of another, the lower half of where it led last.
  * A record's distance from another in a block, in records, is the number of instructions between them.
  */
 import type { Decoded } from "../decode/decoder.ts";

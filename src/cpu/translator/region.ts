@@ -1,5 +1,6 @@
 /**
- * The basic blocks that make a region: what is reached from its entry by direct branches and calls, over all pages. A region has one entry.
+ * The basic blocks that make a region: what is reached from its entry by branches and calls, over all pages; by indirect ones as far as
+ * they lead to where they led last, which is asked. A region has one entry.
  *
  * A call is *inlined*: the callee's blocks are copied for this call, so that its RET most likely leads back here, and is only compared with
  * where this call returns to. So the graph stays reducible, and what a region holds is a tree of calls:
@@ -29,6 +30,8 @@ export interface CodeSource {
 	worthwhile(offset: number): boolean;
 	/** Whether execution has ever come here, by falling through or otherwise. */
 	reached(offset: number): boolean;
+	/** Where the indirect branch here has led to last; undefined where that is not known. */
+	lastTarget(offset: number): number | undefined;
 }
 
 export interface RegionInstruction {
@@ -36,6 +39,9 @@ export interface RegionInstruction {
 	readonly offset: number;
 	/** The next page, where its last bytes are there. */
 	readonly crossesTo: RegionPage | undefined;
+	/** How it ends a block, and where it leads to if it is a branch; an indirect one most likely to where it led last. */
+	readonly ending: Ending;
+	readonly target: number | undefined;
 }
 
 /** An inlined call: where it returns to, and within which other one it is. */
@@ -90,16 +96,14 @@ const FARTHEST = 2 ** 31 - PAGE_SIZE;
 /** No way through a region, loops left out, has more instructions. */
 export const LONGEST_WAY = MOST_INSTRUCTIONS + LONGEST_BLOCK;
 
-function endingOf({ form }: Decoded): Ending {
-	const relative = form!.operands.some((operand) => operand.kind === "relative");
-	if (relative) return form!.name === "jmp" ? "jump" : form!.name === "call" ? "call" : "branch";
-	if (form!.ends !== true) return "none";
-	return form!.name === "ret" ? "return" : "leaves";
-}
+const isRelative = ({ form }: Decoded): boolean => form!.operands.some((operand) => operand.kind === "relative");
 
-function branchTarget(instruction: RegionInstruction): number {
-	const { decoded, offset } = instruction;
-	return offset + decoded.length + (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
+function endingOf(decoded: Decoded, target: number | undefined): Ending {
+	const { name, ends } = decoded.form!;
+	if (!isRelative(decoded) && ends !== true) return "none";
+	if (name === "ret") return "return";
+	if (target === undefined) return "leaves";
+	return name === "jmp" ? "jump" : name === "call" ? "call" : "branch";
 }
 
 const pageDistance = (offset: number): number => Math.floor(offset / PAGE_SIZE);
@@ -134,13 +138,23 @@ class Fetcher {
 		const decoded = newDecoded();
 		const start = page.frame + offset - pageDistance(offset) * PAGE_SIZE;
 		const end = page.frame + PAGE_SIZE;
-		if (decode(bytes, start, end, longMode, decoded)) {
-			return decoded.form && { decoded, offset, crossesTo: undefined };
+		let crossesTo: RegionPage | undefined;
+		if (!decode(bytes, start, end, longMode, decoded)) {
+			crossesTo = this.page(offset + PAGE_SIZE);
+			if (crossesTo === undefined) return undefined;
+			decodeCrossing(bytes, start, end, crossesTo.frame, longMode, decoded);
 		}
-		const next = this.page(offset + PAGE_SIZE);
-		if (next === undefined) return undefined;
-		decodeCrossing(bytes, start, end, next.frame, longMode, decoded);
-		return decoded.form && { decoded, offset, crossesTo: next };
+		if (decoded.form === undefined) return undefined;
+		const target = this.target(decoded, offset);
+		return { decoded, offset, crossesTo, ending: endingOf(decoded, target), target };
+	}
+
+	private target(decoded: Decoded, offset: number): number | undefined {
+		const { name } = decoded.form!;
+		if (isRelative(decoded)) {
+			return offset + decoded.length + (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
+		}
+		return name === "jmp" || name === "call" ? this.source.lastTarget(offset) : undefined;
 	}
 }
 
@@ -214,17 +228,14 @@ class LeaderSearch {
 				break;
 			}
 			this.total++;
-			const ending = endingOf(instruction.decoded);
+			const { ending, target } = instruction;
 			const next = offset + instruction.decoded.length;
-			if (ending === "jump" || ending === "branch") {
-				const target = branchTarget(instruction);
-				if (source.worthwhile(target)) add(target);
-			}
+			if ((ending === "jump" || ending === "branch") && source.worthwhile(target!)) add(target!);
 			if (ending === "branch" && source.reached(next)) add(next);
 			if (ending === "call") {
 				const inner = inlined(source, entry, instruction, call);
 				if (inner !== undefined && this.callee(inner)) add(next);
-				else if (source.worthwhile(branchTarget(instruction))) return "lost";
+				else if (source.worthwhile(target!)) return "lost";
 			}
 			if (ending === "return") return "returns";
 			if (ending !== "none") break;
@@ -266,7 +277,7 @@ export function findRegion(source: CodeSource, entry: number): Region | undefine
 	for (const block of blocks.values()) {
 		const last = block.instructions[block.instructions.length - 1]!;
 		const { call, ending } = block;
-		if (ending === "jump" || ending === "branch") block.taken = blocks.get(keyOf(branchTarget(last), call));
+		if (ending === "jump" || ending === "branch") block.taken = blocks.get(keyOf(last.target!, call));
 		if (ending === "branch" || ending === "none") block.next = blocks.get(keyOf(block.end, call));
 		if (ending === "call") {
 			const inner = inlined(source, entry, last, call);
@@ -290,7 +301,7 @@ function inlined(
 	instruction: RegionInstruction,
 	caller: Call | undefined,
 ): Call | undefined {
-	const target = branchTarget(instruction);
+	const target = instruction.target!;
 	const depth = caller === undefined ? 1 : caller.depth + 1;
 	if (depth > DEEPEST_CALL || target === entry || !source.worthwhile(target)) return undefined;
 	for (let call = caller; call !== undefined; call = call.caller) if (call.target === target) return undefined;
@@ -310,7 +321,7 @@ function blockAt(fetcher: Fetcher, leaders: ReadonlyMap<string, Leader>, { start
 		if (instruction === undefined || (instructions.length > 0 && instruction.crossesTo !== undefined)) break;
 		instructions.push(instruction);
 		end += instruction.decoded.length;
-		ending = endingOf(instruction.decoded);
+		ending = instruction.ending;
 	}
 	const page = fetcher.page(start);
 	const [first] = instructions;

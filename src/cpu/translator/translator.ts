@@ -192,6 +192,14 @@ export class Translator {
 				return found !== 0 && memory.u16(found + record.COUNT) * WORTHWHILE >= this.hotCount;
 			},
 			reached: (where) => asked || recordOf(where) !== 0,
+			lastTarget: (where) => {
+				const at = recordOf(where);
+				if (at === 0) return undefined;
+				const crosses = memory.u16(at) === record.KIND_CROSSING;
+				const low = memory.u32(at + (crosses ? record.RECORD_SIZE : 0) + record.LINK);
+				// Its lower half is what is noted; the whole is compared when it is there.
+				return low === 0 ? undefined : (low - ((candidate.address - offset) % 2 ** 32)) | 0;
+			},
 		};
 		const region = findRegion(source, offset);
 		if (region === undefined) return undefined;
