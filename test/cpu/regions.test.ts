@@ -15,8 +15,9 @@ const CROSSING = [
 	0xcc,
 ];
 
-function runCrossing({ engine, registers }: SmallMachine, rounds: number): number {
-	registers.rip = CROSSING_AT;
+/** Runs from `rip` to INT3 with the number of rounds in RCX. @returns RBX, which was 0 */
+function count({ engine, registers }: SmallMachine, rip: number, rounds: number): number {
+	registers.rip = rip;
 	registers.set(Gpr.rbx, 0);
 	registers.set(Gpr.rcx, rounds);
 	let exit: Exit = Exit.fuel;
@@ -24,6 +25,8 @@ function runCrossing({ engine, registers }: SmallMachine, rounds: number): numbe
 	expect(exit).toBe(Exit.softwareInterrupt);
 	return registers.get(Gpr.rbx);
 }
+
+const runCrossing = (machine: SmallMachine, rounds: number): number => count(machine, CROSSING_AT, rounds);
 
 test("an instruction across two pages is part of a region, as long as both are what they were", () => {
 	const machine = smallMachine(4, { hotCount: 20 });
@@ -118,16 +121,10 @@ const CALLEES = [
 const CALLEE_AT = [BASE + 0x1100, BASE + 0x800] as const;
 const ROUNDS = 5000;
 
-function runIndirect({ engine, registers }: SmallMachine, callee: number): number {
-	registers.rip = BASE;
-	registers.set(Gpr.rbx, 0);
-	registers.set(Gpr.rcx, ROUNDS);
-	registers.set(Gpr.rdx, CALLEE_AT[callee]!);
-	registers.set(Gpr.rsp, BASE + 0x2ff0);
-	let exit: Exit = Exit.fuel;
-	while (exit === Exit.fuel) exit = engine.run(5000);
-	expect(exit).toBe(Exit.softwareInterrupt);
-	return registers.get(Gpr.rbx);
+function runIndirect(machine: SmallMachine, callee: number): number {
+	machine.registers.set(Gpr.rdx, CALLEE_AT[callee]!);
+	machine.registers.set(Gpr.rsp, BASE + 0x2ff0);
+	return count(machine, BASE, ROUNDS);
 }
 
 test("a region takes in where an indirect call has led to, and goes where it leads", () => {
