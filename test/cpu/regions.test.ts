@@ -131,7 +131,7 @@ test("a region takes in where an indirect call has led to, and goes where it lea
 	const machine = smallMachine(4, { hotCount: 20 });
 	const { engine } = machine;
 	machine.write(BASE, INDIRECT);
-	CALLEES.forEach((code, index) => machine.write(CALLEE_AT[index]!, code));
+	for (const [index, code] of CALLEES.entries()) machine.write(CALLEE_AT[index]!, code);
 	expect(runIndirect(machine, 0)).toBe(ROUNDS);
 	engine.translateQueued();
 	const before = engine.statistics.regionEntries;
