@@ -221,10 +221,9 @@ export class FrameTable {
 
 	/** Takes a reference to a frame of `owner`; false where there is no such frame, it has another owner, or the count is full. */
 	getPage(mfn: number, owner: number): boolean {
-		if (!this.exists(mfn)) return false;
+		if (!this.isOwned(mfn, owner)) return false;
 		const at = this.info(mfn);
-		const count = this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT;
-		if (count === 0 || count >= info.REFERENCE_COUNT - 2 || this.words[at + info.OWNER] !== owner) return false;
+		if ((this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) >= info.REFERENCE_COUNT - 2) return false;
 		this.words[at + info.REFERENCES]!++;
 		return true;
 	}

@@ -299,7 +299,6 @@ export class BlockQueue {
 		const { offset } = layout.discard;
 		const pending = this.idle.pop() ?? new Pending();
 		pending.operation = BlockOp.discard;
-		pending.momentary = false;
 		pending.id.set(raw.bytes.subarray(offset.id, offset.id + 8));
 		pending.segments = 0;
 		const position = raw.wide(offset.sectorNumber) * disk.sectorSize;

@@ -3,59 +3,55 @@
  * two slices of the vCPUs, a share at a time. By the machine's timers, so that a run with the deterministic clock repeats.
  */
 import type { Hypervisor } from "../../xen/hypervisor.ts";
-import type { TimerOwner } from "../../xen/timers.ts";
 import { ServiceTimer } from "../timer.ts";
 
 /** Nanoseconds of system time for which work may wait for more of its kind. */
 const LONGEST_GATHERING = 500_000;
 
-export class Turns implements TimerOwner {
-	private readonly timer: number;
-	private waiting: (() => void)[] = [];
-	private gathering: (() => void)[] = [];
-	private readonly limit: ServiceTimer;
+/** Work that is done together, in the order in which it came: at the deadline of the first, or before. */
+class Batch {
+	private works: (() => void)[] = [];
+	private readonly timer: ServiceTimer;
 
 	constructor(private readonly hypervisor: Hypervisor) {
-		this.timer = hypervisor.timers.claim(this);
-		this.limit = new ServiceTimer(hypervisor);
-		hypervisor.scheduler.onWait(() => {
-			if (this.gathering.length > 0) this.endGathering();
-		});
+		this.timer = new ServiceTimer(hypervisor);
 	}
 
-	/**
-	 * Calls `work` when the guests have done what they can without it: when a vCPU waits, but no later than half a millisecond from now. What a guest asks
-	 * for in one go is then done in one go, and answered by one event.
-	 */
-	gather(work: () => void): void {
-		this.gathering.push(work);
-		if (this.gathering.length > 1) return;
-		this.limit.set(this.hypervisor.clock.now() + LONGEST_GATHERING, () => this.endGathering());
+	/** @param delay nanoseconds from now, after which it is due */
+	add(work: () => void, delay: number): void {
+		this.works.push(work);
+		if (this.works.length === 1) this.timer.set(this.hypervisor.clock.now() + delay, () => this.run());
 	}
 
-	private endGathering(): void {
-		this.limit.stop();
-		const { gathering } = this;
-		this.gathering = [];
-		for (const work of gathering) work();
+	run(): void {
+		const { works } = this;
+		if (works.length === 0) return;
+		this.timer.stop();
+		this.works = [];
+		for (const work of works) work();
+	}
+}
+
+export class Turns {
+	private readonly next: Batch;
+	private readonly gathered: Batch;
+
+	constructor(hypervisor: Hypervisor) {
+		this.next = new Batch(hypervisor);
+		this.gathered = new Batch(hypervisor);
+		hypervisor.scheduler.onWait(() => this.gathered.run());
 	}
 
 	/** Calls `work` in a later turn; in the order of the calls. It must not throw. */
 	later(work: () => void): void {
-		this.waiting.push(work);
-		if (this.waiting.length === 1) this.arm();
+		this.next.add(work, 0);
 	}
 
-	timerExpired(): void {
-		const { waiting } = this;
-		this.waiting = [];
-		for (const work of waiting) work();
-	}
-
-	private arm(): void {
-		const { clock, scheduler, timers } = this.hypervisor;
-		const now = clock.now();
-		timers.set(this.timer, now);
-		scheduler.timerArmed(now);
+	/**
+	 * Calls `work` when the guests have done what they can without it: when a vCPU waits, but no later than half a millisecond from now. What a guest asks
+	 * for in one go is then done in one go, and answered by one event. It must not throw.
+	 */
+	gather(work: () => void): void {
+		this.gathered.add(work, LONGEST_GATHERING);
 	}
 }

@@ -96,13 +96,10 @@ const FARTHEST = 2 ** 31 - PAGE_SIZE;
 /** No way through a region, loops left out, has more instructions. */
 export const LONGEST_WAY = MOST_INSTRUCTIONS + LONGEST_BLOCK;
 
-const isRelative = ({ form }: Decoded): boolean => form!.operands.some((operand) => operand.kind === "relative");
-
-function endingOf(decoded: Decoded, target: number | undefined): Ending {
-	const { name, ends } = decoded.form!;
-	if (!isRelative(decoded) && ends !== true) return "none";
+function endingOf({ form }: Decoded, target: number | undefined): Ending {
+	const { name, ends } = form!;
 	if (name === "ret") return "return";
-	if (target === undefined) return "leaves";
+	if (target === undefined) return ends === true ? "leaves" : "none";
 	return name === "jmp" ? "jump" : name === "call" ? "call" : "branch";
 }
 
@@ -150,8 +147,8 @@ class Fetcher {
 	}
 
 	private target(decoded: Decoded, offset: number): number | undefined {
-		const { name } = decoded.form!;
-		if (isRelative(decoded)) {
+		const { name, operands } = decoded.form!;
+		if (operands.some((operand) => operand.kind === "relative")) {
 			return offset + decoded.length + (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
 		}
 		return name === "jmp" || name === "call" ? this.source.lastTarget(offset) : undefined;
@@ -251,9 +248,10 @@ class LeaderSearch {
 	/** @returns whether the callee is in the region now */
 	private callee(call: Call): boolean {
 		const { leaders, total } = this;
-		const before = new Set(leaders.keys());
+		const { size } = leaders;
 		if (this.search(call.target, call)) return true;
-		for (const key of leaders.keys()) if (!before.has(key)) leaders.delete(key);
+		// A map keeps the order in which its entries came.
+		for (const key of [...leaders.keys()].slice(size)) leaders.delete(key);
 		this.total = total;
 		return false;
 	}
