@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { Exit } from "../../src/cpu/processor.ts";
 import { Gpr } from "../../src/cpu/registers.ts";
-import { BASE, type SmallMachine, smallMachine } from "./small-machine.ts";
+import { BASE, type SmallMachine, smallMachine, UPPER } from "./small-machine.ts";
 
 /** Adds an immediate to RBX, RCX times; the last byte of the immediate is in the next page. */
 const CROSSING_AT = BASE + 0xff9;
@@ -143,6 +143,38 @@ test("a region takes in where an indirect call has led to, and goes where it lea
 	// Another callee in the place of the one that is in the region.
 	machine.write(CALLEE_AT[0], [0x48, 0x83, 0xc3, 0x03]);
 	expect(runIndirect(machine, 0)).toBe(3 * ROUNDS);
+});
+
+/** Adds to RBX where it is, RCX times: what a call pushes and what LEA says, both the address behind the call. */
+const WHERE = [
+	...[0xe8, 0xfb, 0x00, 0x00, 0x00], // call the callee
+	...[0x48, 0x8d, 0x15, 0xf9, 0xff, 0xff, 0xff], // lea rdx, [this instruction]
+	...[0x48, 0x01, 0xc3], // add rbx, rax
+	...[0x48, 0x01, 0xd3], // add rbx, rdx
+	...[0x48, 0xff, 0xc9], // dec rcx
+	...[0x75, 0xe9], // jnz the first
+	0xcc,
+];
+const WHERE_AT = BASE + 0xf80;
+/** In the next page. */
+const WHERE_CALLEE_AT = WHERE_AT + 0x100;
+const WHERE_ROUNDS = 2000;
+
+test("a kernel's region is for the address it was made at, and not entered elsewhere", () => {
+	const machine = smallMachine(4, { hotCount: 20 });
+	const { engine, registers } = machine;
+	machine.write(WHERE_AT, WHERE);
+	machine.write(WHERE_CALLEE_AT, [0x48, 0x8b, 0x04, 0x24, 0xc3]); // mov rax, [rsp]; ret
+	const [first, second] = UPPER;
+	for (const [round, place] of [first, first, second, 0, first].entries()) {
+		const { translated } = engine.statistics;
+		registers.set(Gpr.rsp, BASE + 0x2ff0);
+		expect(count(machine, place + WHERE_AT, WHERE_ROUNDS)).toBe(WHERE_ROUNDS * 2 * (place + WHERE_AT + 5));
+		const now = engine.statistics.translated - translated;
+		if (round === 0) engine.translateQueued();
+		else if (place === first) expect(now).toBeGreaterThan(WHERE_ROUNDS);
+		else expect(now).toBe(0);
+	}
 });
 
 test("a call that overwrites itself leaves nothing behind of where it led", () => {

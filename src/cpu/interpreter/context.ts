@@ -378,6 +378,9 @@ export class InterpreterContext extends ContextBlock implements Context {
 		return this.longMode ? next : zext(next, 32);
 	}
 
+	expectedTarget(): undefined {
+		return undefined;
+	}
 	jump(target: I64): void {
 		this.setState64(layout.RIP, target);
 		this.ending.jump();

@@ -109,6 +109,8 @@ export interface Context {
 	/** Address of this instruction and of the next one. */
 	rip(): I64;
 	nextRip(): I64;
+	/** Where an indirect branch leads to as a rule, if that is known: an address at which there is code. */
+	expectedTarget(): I64 | undefined;
 	/** Ends the instruction by a jump to `target` (already cut to the operand size). */
 	jump(target: I64): void;
 	/** Relative branch by the operand's offset; with a condition, falls through where it is 0. */

@@ -133,11 +133,16 @@ instruction("leave", ["c9"], { size64: "default64", sized: true }, (c) => {
  */
 function requireCanonical(c: Context, target: I64, before?: () => void): void {
 	if (!c.longMode) return;
-	const canonical = i64.shr_s(i64.shl(target, i64.const(16)), i64.const(16));
-	c.f.unlikely(i64.ne(canonical, target), () => {
-		before?.();
-		c.raise(Vector.generalProtection);
-	});
+	const check = (): void => {
+		const canonical = i64.shr_s(i64.shl(target, i64.const(16)), i64.const(16));
+		c.f.unlikely(i64.ne(canonical, target), () => {
+			before?.();
+			c.raise(Vector.generalProtection);
+		});
+	};
+	const expected = c.expectedTarget();
+	if (expected === undefined) check();
+	else c.f.unlikely(i64.ne(target, expected), check);
 }
 
 const NEAR = { access: "r", size64: "64", ends: true } as const;

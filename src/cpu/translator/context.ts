@@ -29,7 +29,7 @@ import {
 	v128,
 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
-import { closed, type KnownPage, knownPage, Lookup } from "./known-pages.ts";
+import { closed, isSame, type KnownPage, knownPage, Lookup } from "./known-pages.ts";
 import * as lazy from "./lazy-flags.ts";
 
 /** Thrown by a context while it emits an instruction that a region cannot hold: the caller emits a call of its variant instead. */
@@ -74,7 +74,7 @@ export interface Transfer {
 export class RegionLocals {
 	readonly gpr: Local<"i64">[] = [];
 	readonly xmm: Local<"v128">[] = [];
-	/** Virtual address of the entry's page. */
+	/** Virtual address of the entry's page, where that may differ: {@link RegionCode.page}. */
 	readonly page: Local<"i64">;
 	readonly kind: Local<"i32">;
 	readonly first: Local<"i64">;
@@ -124,10 +124,29 @@ export function passedOn({ kind, clean, values, pages }: Knowledge): Knowledge {
 	return { kind, clean, values: [...values], pages: closed(pages) };
 }
 
+/** What holds wherever either of two does. */
+export function meet(one: Knowledge, other: Knowledge): Knowledge {
+	const values = one.values.map((value, register) => {
+		const same = other.values[register];
+		return value !== undefined && same !== undefined && value.to === same.to && value.by === same.by
+			? value
+			: undefined;
+	});
+	const pages = one.pages.filter((page) => other.pages.some((same) => isSame(page, same)));
+	return {
+		kind: one.kind === other.kind ? one.kind : undefined,
+		clean: one.clean && other.clean,
+		values,
+		pages,
+	};
+}
+
 /** What all the code of a region is in: 64-bit or compatibility mode, and which TLB context translates. */
 export interface Place {
 	readonly longMode: boolean;
 	readonly space: number;
+	/** Virtual address of the entry's page, if the region is for that alone. */
+	readonly pageAddress: number | undefined;
 }
 
 /** What the instructions of a region share while it is emitted. */
@@ -136,6 +155,8 @@ export class RegionCode {
 	readonly longMode: boolean;
 	/** Linear address of the TLB. */
 	readonly tlb: number;
+	/** Virtual address of the entry's page. */
+	readonly page: I64;
 	readonly use = noRegisters();
 	/** Registers that the context block does not have yet. Empty at every end of a block. */
 	private readonly staleGpr = new Set<number>();
@@ -146,11 +167,12 @@ export class RegionCode {
 	constructor(
 		readonly f: FunctionBuilder,
 		readonly functions: RegionFunctions,
-		{ longMode, space }: Place,
+		{ longMode, space, pageAddress }: Place,
 	) {
 		this.longMode = longMode;
 		this.tlb = layout.TLB + space * layout.TLB_SIZE;
 		this.locals = new RegionLocals(f);
+		this.page = pageAddress === undefined ? this.locals.page : i64.const(pageAddress);
 	}
 
 	gprWritten(register: number): void {
@@ -231,7 +253,7 @@ export class RegionCode {
 			f.return(i32.const(outcome));
 			return;
 		}
-		const rip = i64.add(locals.page, i64.const(offset));
+		const rip = i64.add(this.page, i64.const(offset));
 		f.store64(STATE, this.longMode ? rip : zext(rip, 32), layout.RIP);
 		f.store32(i32.const(0), i32.sub(locals.left, i32.const(done)), layout.FUEL_LEFT);
 		f.return(i32.const(RegionOutcome.redo));
@@ -262,6 +284,8 @@ export class TranslatorContext extends ContextBlock implements Context {
 		/** Instructions of its block before it. */
 		private readonly done: number,
 		readonly longMode: boolean,
+		/** Offset of where it leads to, where it is an indirect branch that the region follows. */
+		private readonly expected?: number,
 	) {
 		super();
 		this.f = code.f;
@@ -443,7 +467,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 
 	private slot(slot: number): I64 | undefined {
 		if (slot === layout.SLOT_ZERO) return undefined;
-		if (slot === layout.SLOT_PAGE) return relativeTo(this.locals.page, this.code.base(slot), 0);
+		if (slot === layout.SLOT_PAGE) return relativeTo(this.code.page, this.code.base(slot), 0);
 		return slot < GPR_COUNT ? this.readGpr(slot) : this.state64(slot * 8);
 	}
 
@@ -640,11 +664,15 @@ export class TranslatorContext extends ContextBlock implements Context {
 	// ---- control ----
 
 	rip(): I64 {
-		return i64.add(this.locals.page, i64.const(this.offset));
+		return i64.add(this.code.page, i64.const(this.offset));
 	}
 	nextRip(): I64 {
-		const next = i64.add(this.locals.page, i64.const(this.offset + this.decoded.length));
+		const next = i64.add(this.code.page, i64.const(this.offset + this.decoded.length));
 		return this.longMode ? next : zext(next, 32);
+	}
+
+	expectedTarget(): I64 | undefined {
+		return this.expected === undefined ? undefined : i64.add(this.code.page, i64.const(this.expected));
 	}
 
 	jump(target: I64): void {

@@ -14,6 +14,7 @@ import type { FunctionBuilder, Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import {
 	type Knowledge,
+	meet,
 	NotTranslatable,
 	noKnowledge,
 	type Place,
@@ -71,7 +72,7 @@ class RegionEmitter {
 	private readonly locals: RegionLocals;
 	private readonly loops = new Map<Block, Label>();
 	private readonly merges = new Map<Block, Label>();
-	/** What is known of the flags at a block's start, for blocks with one predecessor. */
+	/** What is known at a block's start, on all ways that lead there; not of a loop's, which come from behind. */
 	private readonly entryKnowledge = new Map<Block, Knowledge>();
 
 	constructor(
@@ -104,9 +105,13 @@ class RegionEmitter {
 		const { f, locals } = this;
 		this.tree(this.source.region.entry);
 		f.prologue(() => {
-			const otherSpace = i32.ne(i32.load(i32.const(layout.CURRENT_SPACE)), i32.const(this.source.space));
-			f.if(otherSpace, () => this.code.redo(this.source.region.entry.start, 0, noKnowledge(true)));
-			f.set(locals.page, i64.load(STATE, layout.SLOT_PAGE * 8));
+			const { pageAddress, region, space } = this.source;
+			const page = i64.load(STATE, layout.SLOT_PAGE * 8);
+			const otherSpace = i32.ne(i32.load(i32.const(layout.CURRENT_SPACE)), i32.const(space));
+			const elsewhere =
+				pageAddress === undefined ? otherSpace : i32.or(otherSpace, i64.ne(page, i64.const(pageAddress)));
+			f.if(elsewhere, () => this.code.redo(region.entry.start, 0, noKnowledge(true)));
+			if (pageAddress === undefined) f.set(locals.page, page);
 			this.loadRegisters();
 			if (this.code.use.flags) f.set(locals.kind, i32.load(i32.const(layout.FLAG_KIND)));
 		});
@@ -156,7 +161,7 @@ class RegionEmitter {
 	}
 
 	private addressOf(offset: number): I64 {
-		return this.address(i64.add(this.locals.page, i64.const(offset)));
+		return this.address(i64.add(this.code.page, i64.const(offset)));
 	}
 
 	private go(from: Block, to: Block | undefined, offset: number, knowledge: Knowledge): void {
@@ -166,13 +171,17 @@ class RegionEmitter {
 			return;
 		}
 		this.requirePages(from, to, knowledge);
-		if (to.order <= from.order) f.br(this.loops.get(to)!);
-		else if (to.isMerge) f.br(this.merges.get(to)!);
-		else {
-			// Its only way in: what is known of the flags is known there too.
-			if (!to.isLoop) this.entryKnowledge.set(to, passedOn(knowledge));
-			this.tree(to);
+		if (to.order <= from.order) {
+			f.br(this.loops.get(to)!);
+			return;
 		}
+		if (!to.isLoop) {
+			const passed = passedOn(knowledge);
+			const other = this.entryKnowledge.get(to);
+			this.entryKnowledge.set(to, other === undefined ? passed : meet(passed, other));
+		}
+		if (to.isMerge) f.br(this.merges.get(to)!);
+		else this.tree(to);
 	}
 
 	/** Goes to pages that this run of the region may not have seen yet, if the frames are mapped there whose code the region has. */
@@ -193,7 +202,10 @@ class RegionEmitter {
 			const { tlb } = this.code;
 			const mapped = i64.eq(i64.load(slot, tlb + layout.TLB_EXECUTE), address);
 			const expected = i32.eq(i32.load(slot, tlb + layout.TLB_CODE), i32.const(page.index));
-			f.unlikely(i32.eqz(i32.and(mapped, expected)), () => this.leaveFor(this.addressOf(start), knowledge));
+			f.block((here) => {
+				f.likely(mapped, () => f.likely(expected, () => f.br(here)));
+				this.leaveFor(this.addressOf(start), knowledge);
+			});
 		});
 	}
 
@@ -214,8 +226,8 @@ class RegionEmitter {
 		let transfer: Transfer | undefined;
 		for (const [index, one] of block.instructions.entries()) {
 			f.scratch(() => {
-				transfer = this.instruction(one, index, knowledge);
 				const last = index === block.instructions.length - 1;
+				transfer = this.instruction(one, index, knowledge, last ? block.taken?.start : undefined);
 				if (!last && transfer === undefined) return;
 				code.flush(true);
 				f.set(locals.left, i32.sub(locals.left, i32.const(index + 1)));
@@ -251,11 +263,16 @@ class RegionEmitter {
 
 	// ---- instructions ----
 
-	private instruction(one: RegionInstruction, done: number, knowledge: Knowledge): Transfer | undefined {
+	private instruction(
+		one: RegionInstruction,
+		done: number,
+		knowledge: Knowledge,
+		expected: number | undefined,
+	): Transfer | undefined {
 		const { code, f, source, locals } = this;
 		const { variant, operands, translatable } = known(one, source.longMode);
 		if (translatable) {
-			const context = new TranslatorContext(code, knowledge, one.decoded, one.offset, done, source.longMode);
+			const context = new TranslatorContext(code, knowledge, one.decoded, one.offset, done, source.longMode, expected);
 			variant.form.semantics(context, ...operands);
 			return context.transfer;
 		}
@@ -322,7 +339,7 @@ function tryEmit(one: RegionInstruction, longMode: boolean, variant: Variant): b
 	module.function("probe", ["i32"], "i32", (f) => {
 		const knowledge = noKnowledge(false);
 		const context = new TranslatorContext(
-			new RegionCode(f, functions, { longMode, space: 0 }),
+			new RegionCode(f, functions, { longMode, space: 0, pageAddress: undefined }),
 			knowledge,
 			one.decoded,
 			one.offset,

@@ -98,3 +98,15 @@ export function closed(pages: readonly KnownPage[]): KnownPage[] {
 		return { to, first, linear, low, high, writable, lookup: undefined };
 	});
 }
+
+/** Whether both, behind their blocks, are of one look-up. */
+export function isSame(one: KnownPage, other: KnownPage): boolean {
+	return (
+		one.linear === other.linear &&
+		one.to === other.to &&
+		one.first === other.first &&
+		one.low === other.low &&
+		one.high === other.high &&
+		one.writable === other.writable
+	);
+}

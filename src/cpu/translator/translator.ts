@@ -208,6 +208,8 @@ export class Translator {
 			region,
 			longMode,
 			space,
+			// A kernel's code stays where it is.
+			pageAddress: candidate.address < 0 ? candidate.address - offset : undefined,
 			candidate,
 			pages: pagesOf(region),
 			recordOf,

@@ -12,7 +12,9 @@ export type VmAssist = (typeof VmAssist)[keyof typeof VmAssist];
 
 /** Whether a domain has asked for an assistance. */
 export function assisted(domain: { readonly vmAssist: number }, type: VmAssist): boolean {
-	return Math.floor(domain.vmAssist / 2 ** type) % 2 === 1;
+	// No power of `type`: this is asked for each page that becomes a table.
+	const half = type < 32 ? domain.vmAssist : domain.vmAssist / 2 ** 32;
+	return ((half >>> (type & 31)) & 1) === 1;
 }
 
 /** Whether a new L4 table shows the M2P: with m2p_strict, until it is used for programs; without, from when it is used for the kernel. */
