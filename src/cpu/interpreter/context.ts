@@ -10,8 +10,8 @@ import type { Context, Service } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand, OperandForm } from "../semantics/table.ts";
-import { type I32, type I64, i32, i64, type V128, v128 } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
+import { type I32, type I64, i32, i64, i64x2, type Local, type V128, v128 } from "../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import * as record from "./record.ts";
 
 /** How an instruction's code says what comes next. */
@@ -203,7 +203,7 @@ export class InterpreterContext extends ContextBlock implements Context {
 			const { address, offset } = this.registerAddress(operand);
 			if (operand.form.file === "mmx") {
 				const bound = f.let(value);
-				f.store64(address, i64x2low(bound), offset);
+				f.store64(address, i64x2.extract(bound, 0), offset);
 				// As an x87 register it is a NaN or infinity: sign and exponent all ones.
 				f.store16(address, i32.const(0xffff), offset + 8);
 			} else f.storeV128(address, value, offset);
@@ -212,7 +212,7 @@ export class InterpreterContext extends ContextBlock implements Context {
 		const address = f.let(this.virtualAddress(operand));
 		if (aligned) this.requireAlignment(address);
 		if (operand.bits === 128) this.storeVector(address, value);
-		else this.store(operand.bits, address, i64x2low(f.let(value)));
+		else this.store(operand.bits, address, i64x2.extract(f.let(value), 0));
 	}
 
 	effectiveAddress(operand: Operand): I64 {
@@ -442,16 +442,6 @@ export class InterpreterContext extends ContextBlock implements Context {
 		this.setState64(layout.RIP, this.nextRip());
 		this.ending.jump();
 	}
-}
-
-function i64x2low(value: V128): I64 {
-	return {
-		type: "i64",
-		emit: (code) => {
-			value.emit(code);
-			code.bytes([0xfd, 0x1d, 0]);
-		},
-	};
 }
 
 export function loadBits(bits: number, address: I32, offset: number): I64 {

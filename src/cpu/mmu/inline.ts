@@ -7,8 +7,8 @@
  * with each page-table entry).
  */
 import { TLB_ADDEND, TLB_ENTRIES, TLB_ENTRY_SIZE, type TLB_READ, type TLB_WRITE } from "../layout.ts";
-import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
-import type { FunctionBuilder, Local } from "../wasm/function.ts";
+import { type I32, type I64, i32, i64, type Local } from "../wasm/expression.ts";
+import type { FunctionBuilder } from "../wasm/function.ts";
 
 /** 2^32 divided by the golden ratio, to the next odd number (Knuth, The Art of Computer Programming, 6.4). */
 const MULTIPLIER = 0x9e37_79b1 | 0;

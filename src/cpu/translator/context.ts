@@ -22,13 +22,14 @@ import {
 	i32,
 	i64,
 	i64x2,
+	type Local,
 	type Relative,
 	relativeTo,
 	select,
 	type V128,
 	v128,
 } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
+import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import { closed, isSame, type KnownPage, knownPage, Lookup } from "./known-pages.ts";
 import * as lazy from "./lazy-flags.ts";
 
@@ -319,7 +320,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		const { values } = this.knowledge;
 		if (this.always) values[register] ??= { to: {}, by: 0 };
 		const relative = values[register];
-		return relative === undefined ? local : { type: "i64", emit: local.emit, relative };
+		return relative === undefined ? local : local.knownAs(relative);
 	}
 
 	private writeGpr(register: number, value: I64): void {

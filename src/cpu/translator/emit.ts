@@ -10,7 +10,7 @@ import { tlbSlot } from "../mmu/inline.ts";
 import { forms, type Operand } from "../semantics/table.ts";
 import type { ValueType } from "../wasm/encoding.ts";
 import { type I64, i32, i64, v128 } from "../wasm/expression.ts";
-import type { FunctionBuilder, Label } from "../wasm/function.ts";
+import { FunctionBuilder, type Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import {
 	type Knowledge,
@@ -74,6 +74,7 @@ class RegionEmitter {
 	private readonly merges = new Map<Block, Label>();
 	/** What is known at a block's start, on all ways that lead there; not of a loop's, which come from behind. */
 	private readonly entryKnowledge = new Map<Block, Knowledge>();
+	private usesEverything = false;
 
 	constructor(
 		private readonly f: FunctionBuilder,
@@ -82,17 +83,17 @@ class RegionEmitter {
 	) {
 		this.code = new RegionCode(f, functions, source);
 		this.locals = this.code.locals;
-		const { blocks, entry } = source.region;
+		const { entry } = source.region;
 		if (!entry.isLoop) this.entryKnowledge.set(entry, noKnowledge(true));
-		const instructions = blocks.flatMap((block) => block.instructions);
-		if (instructions.some((one) => !isTranslatable(one, source.longMode))) this.useEverything(instructions);
 	}
 
 	/** A variant may change any register: what the region has in locals is loaded again behind it, and must be known there. */
-	private useEverything(instructions: readonly RegionInstruction[]): void {
+	private useEverything(): void {
 		const { use } = this.code;
+		if (this.usesEverything) return;
+		this.usesEverything = true;
 		for (const register of this.locals.gpr.keys()) use.gpr.add(register);
-		for (const { decoded } of instructions) {
+		for (const { decoded } of this.source.region.blocks.flatMap((block) => block.instructions)) {
 			const { operands } = decoded.form!;
 			if (!operands.some(({ file }) => file === "xmm")) continue;
 			// XMM0 is what some instructions have as their hidden operand.
@@ -276,6 +277,7 @@ class RegionEmitter {
 			variant.form.semantics(context, ...operands);
 			return context.transfer;
 		}
+		this.useEverything();
 		code.flush(true);
 		// The record of an instruction that goes on in the next page says so first.
 		const record = one.crossesTo === undefined ? source.recordOf(one.offset) : 0;
@@ -330,28 +332,18 @@ function known(one: RegionInstruction, longMode: boolean): Known {
 	return answer;
 }
 
-const isTranslatable = (one: RegionInstruction, longMode: boolean): boolean => known(one, longMode).translatable;
+/** What instructions are tried with. */
+const PROBE = importFunctions(new ModuleBuilder());
 
 function tryEmit(one: RegionInstruction, longMode: boolean, variant: Variant): boolean {
-	const module = new ModuleBuilder();
-	const functions = importFunctions(module);
-	let answer = true;
-	module.function("probe", ["i32"], "i32", (f) => {
-		const knowledge = noKnowledge(false);
-		const context = new TranslatorContext(
-			new RegionCode(f, functions, { longMode, space: 0, pageAddress: undefined }),
-			knowledge,
-			one.decoded,
-			one.offset,
-			0,
-			longMode,
-		);
-		try {
-			variant.form.semantics(context, ...operandsOf(variant));
-		} catch (error) {
-			if (!(error instanceof NotTranslatable)) throw error;
-			answer = false;
-		}
-	});
-	return answer;
+	const f = new FunctionBuilder(["i32"], "i32");
+	const code = new RegionCode(f, PROBE, { longMode, space: 0, pageAddress: undefined });
+	try {
+		const context = new TranslatorContext(code, noKnowledge(false), one.decoded, one.offset, 0, longMode);
+		variant.form.semantics(context, ...operandsOf(variant));
+	} catch (error) {
+		if (!(error instanceof NotTranslatable)) throw error;
+		return false;
+	}
+	return true;
 }

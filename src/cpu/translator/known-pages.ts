@@ -14,12 +14,12 @@ import * as layout from "../layout.ts";
 import {
 	type I32,
 	type I64,
+	type Local,
 	type PatchListener,
 	patchableConstant,
 	patchableLoad,
 	type Relative,
 } from "../wasm/expression.ts";
-import type { Local } from "../wasm/function.ts";
 
 /** Bytes that one look-up may be for: of those that lie across two pages, the interpreter does each access. */
 const WIDEST = 128;

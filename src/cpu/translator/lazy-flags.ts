@@ -21,8 +21,8 @@ import {
 	withCarryAndOverflow,
 	zext,
 } from "../semantics/flags.ts";
-import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference, Local } from "../wasm/function.ts";
+import { type I32, type I64, i32, i64, type Local } from "../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 
 export const FLAG_OPERATIONS = [

@@ -17,7 +17,7 @@ export const VALUE_TYPE_CODE: Readonly<Record<ValueType, number>> = {
 const PADDED = 5;
 
 export class ByteWriter {
-	private buffer: Uint8Array;
+	private buffer: Uint8Array<ArrayBuffer>;
 	private end = 0;
 
 	/** @param room bytes that can be written before the buffer grows */
@@ -38,6 +38,16 @@ export class ByteWriter {
 		this.reserve(values.length);
 		this.buffer.set(values, this.end);
 		this.end += values.length;
+	}
+
+	/** An opcode: a byte; or a prefix and a number, given as prefix * 256 + number. */
+	opcode(value: number): void {
+		if (value < 0x100) {
+			this.byte(value);
+			return;
+		}
+		this.byte(value >> 8);
+		this.u32(value & 0xff);
 	}
 
 	/** Unsigned LEB128 of a value below 2^32. */
@@ -128,8 +138,9 @@ export class ByteWriter {
 		this.end = length;
 	}
 
+	/** What was written. Nothing may be written any more. */
 	finish(): Uint8Array<ArrayBuffer> {
-		return this.buffer.slice(0, this.end);
+		return this.buffer.subarray(0, this.end);
 	}
 
 	private reserve(count: number): void {

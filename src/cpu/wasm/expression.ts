@@ -5,14 +5,6 @@
  */
 import type { ByteWriter, ValueType } from "./encoding.ts";
 
-export interface Expression<T extends ValueType = ValueType> {
-	readonly type: T;
-	readonly emit: (code: ByteWriter) => void;
-	/** The value, where it is a constant. */
-	readonly constant?: T extends "i64" ? bigint : number;
-	/** What is known of the value beyond that, where something is. */
-	readonly relative?: Relative | undefined;
-}
 /** A value is another one, whatever that is, plus a constant of at most 31 bits. */
 export interface Relative {
 	/** Stands for the other value: any object. */
@@ -25,95 +17,158 @@ export type F32 = Expression<"f32">;
 export type F64 = Expression<"f64">;
 export type V128 = Expression<"v128">;
 
-type Opcode = number | readonly number[];
+type Constant<T extends ValueType> = T extends "i64" ? bigint : number;
 
-function writeOpcode(code: ByteWriter, opcode: Opcode): void {
-	if (typeof opcode === "number") code.byte(opcode);
-	else for (const byte of opcode) code.byte(byte);
+/** What stands behind an opcode in the code. */
+const Immediate = { none: 0, s32: 1, s64: 2, index: 3, memory: 4 } as const;
+type Immediate = (typeof Immediate)[keyof typeof Immediate];
+
+/**
+ * An instruction and its operands. All expressions are of this one class, so that V8 knows their shape wherever it meets one: a region has
+ * thousands of them.
+ */
+export class Expression<T extends ValueType = ValueType> {
+	constructor(
+		readonly type: T,
+		private readonly opcode: number,
+		private readonly left?: Expression | undefined,
+		private readonly right?: Expression | undefined,
+		private readonly follows: Immediate = Immediate.none,
+		/** A constant, a number of a local or an offset. A constant is a number where that is exact. */
+		readonly immediate: number | bigint = 0,
+		/** What is known of the value, where something is. */
+		readonly relative?: Relative | undefined,
+		/** Writes all of it, where it is more than operands, opcode and immediate. */
+		private readonly write?: ((code: ByteWriter) => void) | undefined,
+	) {}
+
+	get isConstant(): boolean {
+		return this.follows === Immediate.s32 || this.follows === Immediate.s64;
+	}
+
+	/** The value, where it is a constant. */
+	get constant(): Constant<T> | undefined {
+		if (this.follows === Immediate.s32) return this.immediate as Constant<T>;
+		if (this.follows === Immediate.s64) return BigInt(this.immediate) as Constant<T>;
+		return undefined;
+	}
+
+	emit(code: ByteWriter): void {
+		if (this.write !== undefined) {
+			this.write(code);
+			return;
+		}
+		this.left?.emit(code);
+		this.right?.emit(code);
+		code.opcode(this.opcode);
+		switch (this.follows) {
+			case Immediate.none:
+				return;
+			case Immediate.s32:
+				code.s32(this.immediate as number);
+				return;
+			case Immediate.s64:
+				code.s64(this.immediate);
+				return;
+			case Immediate.memory:
+				// No alignment is promised.
+				code.byte(0);
+				code.u32(this.immediate as number);
+				return;
+			case Immediate.index:
+				code.u32(this.immediate as number);
+				return;
+		}
+	}
+
+	/** The same value, of which something is known. */
+	knownAs(relative: Relative): Expression<T> {
+		const { type, opcode, left, right, follows, immediate, write } = this;
+		return new Expression(type, opcode, left, right, follows, immediate, relative, write);
+	}
 }
 
-/** A SIMD opcode: prefix 0xfd and an unsigned LEB128 number. */
-function simd(number: number): readonly number[] {
-	return number < 0x80 ? [0xfd, number] : [0xfd, (number & 0x7f) | 0x80, number >> 7];
+/** An expression that writes itself. */
+export function written<T extends ValueType>(type: T, write: (code: ByteWriter) => void): Expression<T> {
+	return new Expression(type, 0, undefined, undefined, Immediate.none, 0, undefined, write);
 }
 
-function unary<R extends ValueType, A extends ValueType>(type: R, opcode: Opcode) {
-	return (operand: Expression<A>): Expression<R> => ({
-		type,
-		emit: (code) => {
-			operand.emit(code);
-			writeOpcode(code, opcode);
-		},
-	});
+/** A local variable's value. */
+export class Local<T extends ValueType = ValueType> extends Expression<T> {
+	constructor(
+		type: T,
+		readonly local: number,
+	) {
+		super(type, 0x20, undefined, undefined, Immediate.index, local);
+	}
 }
 
-function binary<R extends ValueType, A extends ValueType, B extends ValueType = A>(type: R, opcode: Opcode) {
-	return (left: Expression<A>, right: Expression<B>): Expression<R> => ({
-		type,
-		emit: (code) => {
-			left.emit(code);
-			right.emit(code);
-			writeOpcode(code, opcode);
-		},
-	});
+/** A global's value. */
+export class GlobalReference<T extends ValueType = ValueType> extends Expression<T> {
+	constructor(
+		type: T,
+		readonly global: number,
+	) {
+		super(type, 0x23, undefined, undefined, Immediate.index, global);
+	}
 }
 
-const i32Constant = (value: number): I32 => ({
-	type: "i32",
-	constant: value | 0,
-	emit: (code) => {
-		code.byte(0x41);
-		code.s32(value);
-	},
-});
+/** A SIMD opcode: prefix 0xfd and a number; see {@link ByteWriter.opcode}. */
+const simd = (number: number): number => 0xfd00 + number;
 
-const i64Constant = (value: number | bigint): I64 => ({
-	type: "i64",
-	constant: BigInt.asIntN(64, BigInt(value)),
-	emit: (code) => {
-		code.byte(0x42);
-		code.s64(value);
-	},
-});
+function unary<R extends ValueType, A extends ValueType>(type: R, opcode: number) {
+	return (operand: Expression<A>): Expression<R> => new Expression(type, opcode, operand);
+}
+
+function binary<R extends ValueType, A extends ValueType, B extends ValueType = A>(type: R, opcode: number) {
+	return (left: Expression<A>, right: Expression<B>): Expression<R> => new Expression(type, opcode, left, right);
+}
+
+const i32Constant = (value: number): I32 => new Expression("i32", 0x41, undefined, undefined, Immediate.s32, value | 0);
+
+function i64Constant(value: number | bigint): I64 {
+	const wrapped = Number.isSafeInteger(value) ? value : BigInt.asIntN(64, BigInt(value));
+	const number = Number(wrapped);
+	const immediate = Number.isSafeInteger(number) ? number : wrapped;
+	return new Expression("i64", 0x42, undefined, undefined, Immediate.s64, immediate);
+}
 
 type Fold32 = (left: number, right: number) => number;
 type Fold64 = (left: bigint, right: bigint) => bigint;
 
 /** An i32 operation that folds constants and drops a right operand that is its identity. */
 function i32Folding(opcode: number, fold: Fold32, identity?: number) {
-	const plain = binary<"i32", "i32">("i32", opcode);
 	return (left: I32, right: I32): I32 => {
-		if (right.constant !== undefined) {
-			if (left.constant !== undefined) return i32Constant(fold(left.constant, right.constant));
-			if (right.constant === identity) return left;
+		if (right.isConstant) {
+			if (left.isConstant) return i32Constant(fold(left.constant!, right.constant!));
+			if (right.immediate === identity) return left;
 		}
-		return plain(left, right);
+		return new Expression("i32", opcode, left, right);
 	};
 }
 
-function i64Folding(opcode: number, fold: Fold64, identity?: bigint) {
-	const plain = binary<"i64", "i64">("i64", opcode);
+function i64Folding(opcode: number, fold: Fold64, identity?: number) {
 	return (left: I64, right: I64): I64 => {
-		if (right.constant !== undefined) {
-			if (left.constant !== undefined) return i64Constant(fold(left.constant, right.constant));
-			if (right.constant === identity) return left;
+		if (right.isConstant) {
+			if (left.isConstant) return i64Constant(fold(left.constant!, right.constant!));
+			if (right.immediate === identity) return left;
 		}
-		return plain(left, right);
+		return new Expression("i64", opcode, left, right);
 	};
 }
 
 /** The same value, which is known to be what `to` stands for, plus `by`. */
 export function relativeTo(value: I64, to: object, by: number): I64 {
-	return { type: "i64", emit: value.emit, relative: { to, by } };
+	return value.knownAs({ to, by });
 }
 
 /** The sum or (`sign` -1) the difference of two values, which is relative to what the left one is if the right one is a constant. */
 function i64Sum(opcode: number, sign: 1 | -1) {
-	const plain = i64Folding(opcode, (a, b) => (sign > 0 ? a + b : a - b), 0n);
+	const plain = i64Folding(opcode, (a, b) => (sign > 0 ? a + b : a - b), 0);
 	return (left: I64, right: I64): I64 => {
 		const sum = plain(left, right);
-		if (left.relative === undefined || right.constant === undefined) return sum;
-		const by = left.relative.by + sign * Number(right.constant);
+		if (left.relative === undefined || !right.isConstant) return sum;
+		const by = left.relative.by + sign * Number(right.immediate);
 		return Math.abs(by) < 2 ** 31 ? relativeTo(sum, left.relative.to, by) : sum;
 	};
 }
@@ -123,38 +178,25 @@ export type PatchListener = (code: ByteWriter, position: number) => void;
 
 /** An i64 constant of 32 bits that may still change; to be emitted once. */
 export function patchableConstant(value: number, listener: PatchListener): I64 {
-	return {
-		type: "i64",
-		emit: (code) => {
-			code.byte(0x42);
-			listener(code, code.padded(value));
-		},
-	};
+	return written("i64", (code) => {
+		code.byte(0x42);
+		listener(code, code.padded(value));
+	});
 }
 
 /** i64.load whose offset may still change; to be emitted once. */
 export function patchableLoad(address: I32, offset: number, listener: PatchListener): I64 {
-	return {
-		type: "i64",
-		emit: (code) => {
-			address.emit(code);
-			code.byte(0x29);
-			code.byte(0);
-			listener(code, code.padded(offset));
-		},
-	};
+	return written("i64", (code) => {
+		address.emit(code);
+		code.byte(0x29);
+		code.byte(0);
+		listener(code, code.padded(offset));
+	});
 }
 
-function load<T extends ValueType>(type: T, opcode: Opcode) {
-	return (address: I32, offset = 0): Expression<T> => ({
-		type,
-		emit: (code) => {
-			address.emit(code);
-			writeOpcode(code, opcode);
-			code.byte(0);
-			code.u32(offset);
-		},
-	});
+function load<T extends ValueType>(type: T, opcode: number) {
+	return (address: I32, offset = 0): Expression<T> =>
+		new Expression(type, opcode, address, undefined, Immediate.memory, offset);
 }
 
 const U64 = (value: bigint) => BigInt.asUintN(64, value);
@@ -196,16 +238,16 @@ export const i32 = {
 	rotl: binary<"i32", "i32">("i32", 0x77),
 	rotr: binary<"i32", "i32">("i32", 0x78),
 	wrap: (operand: I64): I32 =>
-		operand.constant === undefined
-			? unary<"i32", "i64">("i32", 0xa7)(operand)
-			: i32Constant(Number(BigInt.asIntN(32, operand.constant))),
+		operand.isConstant
+			? i32Constant(Number(BigInt.asIntN(32, operand.constant!)))
+			: new Expression("i32", 0xa7, operand),
 	extend8_s: unary<"i32", "i32">("i32", 0xc0),
 	extend16_s: unary<"i32", "i32">("i32", 0xc1),
 	reinterpret_f32: unary<"i32", "f32">("i32", 0xbc),
-	trunc_sat_f32_s: unary<"i32", "f32">("i32", [0xfc, 0]),
-	trunc_sat_f32_u: unary<"i32", "f32">("i32", [0xfc, 1]),
-	trunc_sat_f64_s: unary<"i32", "f64">("i32", [0xfc, 2]),
-	trunc_sat_f64_u: unary<"i32", "f64">("i32", [0xfc, 3]),
+	trunc_sat_f32_s: unary<"i32", "f32">("i32", 0xfc00),
+	trunc_sat_f32_u: unary<"i32", "f32">("i32", 0xfc01),
+	trunc_sat_f64_s: unary<"i32", "f64">("i32", 0xfc02),
+	trunc_sat_f64_u: unary<"i32", "f64">("i32", 0xfc03),
 } as const;
 
 export const i64 = {
@@ -233,31 +275,31 @@ export const i64 = {
 	popcnt: unary<"i64", "i64">("i64", 0x7b),
 	add: i64Sum(0x7c, 1),
 	sub: i64Sum(0x7d, -1),
-	mul: i64Folding(0x7e, (a, b) => a * b, 1n),
+	mul: i64Folding(0x7e, (a, b) => a * b, 1),
 	div_s: binary<"i64", "i64">("i64", 0x7f),
 	div_u: binary<"i64", "i64">("i64", 0x80),
 	rem_s: binary<"i64", "i64">("i64", 0x81),
 	rem_u: binary<"i64", "i64">("i64", 0x82),
-	and: i64Folding(0x83, (a, b) => a & b, -1n),
-	or: i64Folding(0x84, (a, b) => a | b, 0n),
-	xor: i64Folding(0x85, (a, b) => a ^ b, 0n),
-	shl: i64Folding(0x86, (a, b) => a << (b & 63n), 0n),
-	shr_s: i64Folding(0x87, (a, b) => a >> (b & 63n), 0n),
-	shr_u: i64Folding(0x88, (a, b) => U64(a) >> (b & 63n), 0n),
+	and: i64Folding(0x83, (a, b) => a & b, -1),
+	or: i64Folding(0x84, (a, b) => a | b, 0),
+	xor: i64Folding(0x85, (a, b) => a ^ b, 0),
+	shl: i64Folding(0x86, (a, b) => a << (b & 63n), 0),
+	shr_s: i64Folding(0x87, (a, b) => a >> (b & 63n), 0),
+	shr_u: i64Folding(0x88, (a, b) => U64(a) >> (b & 63n), 0),
 	rotl: binary<"i64", "i64">("i64", 0x89),
 	rotr: binary<"i64", "i64">("i64", 0x8a),
 	extend_i32_s: (operand: I32): I64 =>
-		operand.constant === undefined ? unary<"i64", "i32">("i64", 0xac)(operand) : i64Constant(operand.constant),
+		operand.isConstant ? i64Constant(operand.constant!) : new Expression("i64", 0xac, operand),
 	extend_i32_u: (operand: I32): I64 =>
-		operand.constant === undefined ? unary<"i64", "i32">("i64", 0xad)(operand) : i64Constant(operand.constant >>> 0),
+		operand.isConstant ? i64Constant(operand.constant! >>> 0) : new Expression("i64", 0xad, operand),
 	extend8_s: unary<"i64", "i64">("i64", 0xc2),
 	extend16_s: unary<"i64", "i64">("i64", 0xc3),
 	extend32_s: unary<"i64", "i64">("i64", 0xc4),
 	reinterpret_f64: unary<"i64", "f64">("i64", 0xbd),
-	trunc_sat_f32_s: unary<"i64", "f32">("i64", [0xfc, 4]),
-	trunc_sat_f32_u: unary<"i64", "f32">("i64", [0xfc, 5]),
-	trunc_sat_f64_s: unary<"i64", "f64">("i64", [0xfc, 6]),
-	trunc_sat_f64_u: unary<"i64", "f64">("i64", [0xfc, 7]),
+	trunc_sat_f32_s: unary<"i64", "f32">("i64", 0xfc04),
+	trunc_sat_f32_u: unary<"i64", "f32">("i64", 0xfc05),
+	trunc_sat_f64_s: unary<"i64", "f64">("i64", 0xfc06),
+	trunc_sat_f64_u: unary<"i64", "f64">("i64", 0xfc07),
 } as const;
 
 function floats<T extends "f32" | "f64">(type: T, codes: { compare: number; arithmetic: number; load: number }) {
@@ -291,13 +333,11 @@ function floats<T extends "f32" | "f64">(type: T, codes: { compare: number; arit
 
 export const f32 = {
 	...floats("f32", { compare: 0x5b, arithmetic: 0x8b, load: 0x2a }),
-	const: (value: number): F32 => ({
-		type: "f32",
-		emit: (code) => {
+	const: (value: number): F32 =>
+		written("f32", (code) => {
 			code.byte(0x43);
 			code.f32(value);
-		},
-	}),
+		}),
 	convert_i32_s: unary<"f32", "i32">("f32", 0xb2),
 	convert_i32_u: unary<"f32", "i32">("f32", 0xb3),
 	convert_i64_s: unary<"f32", "i64">("f32", 0xb4),
@@ -308,13 +348,11 @@ export const f32 = {
 
 export const f64 = {
 	...floats("f64", { compare: 0x61, arithmetic: 0x99, load: 0x2b }),
-	const: (value: number): F64 => ({
-		type: "f64",
-		emit: (code) => {
+	const: (value: number): F64 =>
+		written("f64", (code) => {
 			code.byte(0x44);
 			code.f64(value);
-		},
-	}),
+		}),
 	convert_i32_s: unary<"f64", "i32">("f64", 0xb7),
 	convert_i32_u: unary<"f64", "i32">("f64", 0xb8),
 	convert_i64_s: unary<"f64", "i64">("f64", 0xb9),
@@ -329,17 +367,14 @@ export function select<T extends ValueType>(
 	whenTrue: Expression<T>,
 	whenFalse: Expression<T>,
 ): Expression<T> {
-	return {
-		type: whenTrue.type,
-		emit: (code) => {
-			whenTrue.emit(code);
-			whenFalse.emit(code);
-			condition.emit(code);
-			if (whenTrue.type === "v128") {
-				code.bytes([0x1c, 1, 0x7b]);
-			} else code.byte(0x1b);
-		},
-	};
+	return written(whenTrue.type, (code) => {
+		whenTrue.emit(code);
+		whenFalse.emit(code);
+		condition.emit(code);
+		if (whenTrue.type === "v128") {
+			code.bytes([0x1c, 1, 0x7b]);
+		} else code.byte(0x1b);
+	});
 }
 
 // ---- SIMD ----
@@ -351,26 +386,22 @@ const shift = (number: number) => binary<"v128", "v128", "i32">("v128", simd(num
 const splat = <A extends ValueType>(number: number) => unary<"v128", A>("v128", simd(number));
 
 function extract<R extends ValueType>(type: R, number: number) {
-	return (vector: V128, lane: number): Expression<R> => ({
-		type,
-		emit: (code) => {
+	return (vector: V128, lane: number): Expression<R> =>
+		written(type, (code) => {
 			vector.emit(code);
-			writeOpcode(code, simd(number));
+			code.opcode(simd(number));
 			code.byte(lane);
-		},
-	});
+		});
 }
 
 function replace<A extends ValueType>(number: number) {
-	return (vector: V128, lane: number, value: Expression<A>): V128 => ({
-		type: "v128",
-		emit: (code) => {
+	return (vector: V128, lane: number, value: Expression<A>): V128 =>
+		written("v128", (code) => {
 			vector.emit(code);
 			value.emit(code);
-			writeOpcode(code, simd(number));
+			code.opcode(simd(number));
 			code.byte(lane);
-		},
-	});
+		});
 }
 
 /** Integer comparisons in the order of the specification's opcodes, signed and unsigned. */
@@ -394,14 +425,12 @@ export const v128 = {
 	load32_zero: load("v128", simd(0x5c)),
 	load64_zero: load("v128", simd(0x5d)),
 	/** A constant of 16 bytes, lowest first. */
-	const: (bytes: readonly number[]): V128 => ({
-		type: "v128",
-		emit: (code) => {
+	const: (bytes: readonly number[]): V128 =>
+		written("v128", (code) => {
 			if (bytes.length !== 16) throw new RangeError("v128.const takes 16 bytes");
-			writeOpcode(code, simd(0x0c));
+			code.opcode(simd(0x0c));
 			code.bytes(bytes);
-		},
-	}),
+		}),
 	not: vv(0x4d),
 	and: vvv(0x4e),
 	/** left AND NOT right (x86's PANDN has its operands the other way round). */
@@ -410,30 +439,26 @@ export const v128 = {
 	xor: vvv(0x51),
 	any_true: test(0x53),
 	/** Bits of `whenSet` where `mask` is 1, of `whenClear` where it is 0. */
-	bitselect: (whenSet: V128, whenClear: V128, mask: V128): V128 => ({
-		type: "v128",
-		emit: (code) => {
+	bitselect: (whenSet: V128, whenClear: V128, mask: V128): V128 =>
+		written("v128", (code) => {
 			whenSet.emit(code);
 			whenClear.emit(code);
 			mask.emit(code);
-			writeOpcode(code, simd(0x52));
-		},
-	}),
+			code.opcode(simd(0x52));
+		}),
 } as const;
 
 export const i8x16 = {
 	...comparisons(0x23),
 	/** Byte i of the result is byte lanes[i] of the 32 bytes left then right. */
-	shuffle: (left: V128, right: V128, lanes: readonly number[]): V128 => ({
-		type: "v128",
-		emit: (code) => {
+	shuffle: (left: V128, right: V128, lanes: readonly number[]): V128 =>
+		written("v128", (code) => {
 			if (lanes.length !== 16) throw new RangeError("i8x16.shuffle takes 16 lanes");
 			left.emit(code);
 			right.emit(code);
-			writeOpcode(code, simd(0x0d));
+			code.opcode(simd(0x0d));
 			code.bytes(lanes);
-		},
-	}),
+		}),
 	swizzle: vvv(0x0e),
 	splat: splat<"i32">(0x0f),
 	extract_s: extract("i32", 0x15),

@@ -3,7 +3,7 @@
  * Statements are written in the order of the calls; {@link Expression}s carry everything that yields a value.
  */
 import { ByteWriter, VALUE_TYPE_CODE, type ValueType } from "./encoding.ts";
-import type { Expression, I32, I64, V128 } from "./expression.ts";
+import { type Expression, type GlobalReference, type I32, type I64, Local, type V128, written } from "./expression.ts";
 
 /** The target of a branch: a block's end or a loop's start. */
 export interface Label {
@@ -23,18 +23,12 @@ export interface FunctionBody {
 	readonly hints: readonly { readonly offset: number; readonly likely: boolean }[];
 }
 
-export interface Local<T extends ValueType = ValueType> extends Expression<T> {
-	readonly local: number;
-}
-
-export interface GlobalReference<T extends ValueType = ValueType> extends Expression<T> {
-	readonly global: number;
-}
-
 const EMPTY_BLOCK = 0x40;
+/** Bytes that most functions do not exceed. */
+const ROOM = 16_384;
 
 export class FunctionBuilder {
-	code = new ByteWriter(4096);
+	code = new ByteWriter(ROOM);
 	private readonly head = new ByteWriter();
 	private readonly localTypes: ValueType[];
 	private depth = 0;
@@ -96,14 +90,7 @@ export class FunctionBuilder {
 	}
 
 	private localAt<T extends ValueType>(index: number, type: T): Local<T> {
-		return {
-			type,
-			local: index,
-			emit: (code) => {
-				code.byte(0x20);
-				code.u32(index);
-			},
-		};
+		return new Local(type, index);
 	}
 
 	set<T extends ValueType>(local: Local<T>, value: Expression<NoInfer<T>>): void {
@@ -114,10 +101,10 @@ export class FunctionBuilder {
 
 	/** Evaluates `value` now, once. Constants and locals' values that are not bound stay as they are. */
 	let<T extends ValueType>(value: Expression<T>): Expression<T> {
-		if (value.constant !== undefined) return value;
+		if (value.isConstant) return value;
 		const local = this.local(value.type);
 		this.set(local, value);
-		return value.relative === undefined ? local : { type: value.type, emit: local.emit, relative: value.relative };
+		return value.relative === undefined ? local : local.knownAs(value.relative);
 	}
 
 	setGlobal<T extends ValueType>(global: GlobalReference<T>, value: Expression<NoInfer<T>>): void {
@@ -263,7 +250,7 @@ export class FunctionBuilder {
 	/** An expression: the call happens where the expression is used. */
 	callFor<T extends ValueType>(type: T, target: FunctionReference, ...operands: Expression[]): Expression<T> {
 		if (target.result !== type) throw new TypeError(`the function does not return ${type}`);
-		return { type, emit: (code) => this.emitCall(target, operands, code) };
+		return written(type, (code) => this.emitCall(target, operands, code));
 	}
 	private emitCall(target: FunctionReference, operands: readonly Expression[], code: ByteWriter): void {
 		for (const [index, operand] of operands.entries()) {
@@ -282,16 +269,13 @@ export class FunctionBuilder {
 		element: I32,
 		...operands: Expression[]
 	): Expression<T> {
-		return {
-			type,
-			emit: (code) => {
-				for (const operand of operands) operand.emit(code);
-				element.emit(code);
-				code.byte(0x11);
-				code.u32(typeIndex);
-				code.byte(0);
-			},
-		};
+		return written(type, (code) => {
+			for (const operand of operands) operand.emit(code);
+			element.emit(code);
+			code.byte(0x11);
+			code.u32(typeIndex);
+			code.byte(0);
+		});
 	}
 
 	drop(value: Expression): void {
@@ -308,7 +292,9 @@ export class FunctionBuilder {
 
 	/** The function's entry of the code section, and which conditions in it are likely: for the section of branch hints. */
 	finish(): FunctionBody {
-		const out = new ByteWriter();
+		const head = this.head.finish();
+		const code = this.code.finish();
+		const out = new ByteWriter(head.length + code.length + 256);
 		const runs: [ValueType, number][] = [];
 		for (const type of this.localTypes.slice(this.parameters.length)) {
 			const last = runs[runs.length - 1];
@@ -320,9 +306,9 @@ export class FunctionBuilder {
 			out.u32(count);
 			out.byte(VALUE_TYPE_CODE[type]);
 		}
-		out.bytes(this.head.finish());
+		out.bytes(head);
 		const start = out.length;
-		out.bytes(this.code.finish());
+		out.bytes(code);
 		// A body that always branches or returns still needs a type-correct end.
 		if (this.result !== undefined) out.byte(0x00);
 		out.byte(0x0b);

@@ -3,14 +3,17 @@
  * Functions are declared before they are defined, so that they may call each other.
  */
 import { ByteWriter, VALUE_TYPE_CODE, type ValueType } from "./encoding.ts";
-import type { Expression } from "./expression.ts";
-import { type FunctionBody, FunctionBuilder, type FunctionReference, type GlobalReference } from "./function.ts";
+import { type Expression, GlobalReference } from "./expression.ts";
+import { type FunctionBody, FunctionBuilder, type FunctionReference } from "./function.ts";
 
 interface Defined extends FunctionReference {
 	readonly typeIndex: number;
 	body: FunctionBody | undefined;
 	readonly name: string;
 }
+
+/** Bytes that a function adds beside its code, as a rule: its name, and a little more. */
+const MOST_AROUND_A_FUNCTION = 64;
 
 export class ModuleBuilder {
 	private readonly types: string[] = [];
@@ -96,14 +99,7 @@ export class ModuleBuilder {
 	/** A mutable global. */
 	global<T extends ValueType>(type: T, initial: Expression<T>): GlobalReference<T> {
 		const index = this.globals.push({ type, initial }) - 1;
-		return {
-			type,
-			global: index,
-			emit: (code) => {
-				code.byte(0x23);
-				code.u32(index);
-			},
-		};
+		return new GlobalReference(type, index);
 	}
 
 	/** Appends a function to the elements that are written to table 0 from index 0, and returns its index. */
@@ -112,10 +108,11 @@ export class ModuleBuilder {
 	}
 
 	finish(): Uint8Array<ArrayBuffer> {
-		const out = new ByteWriter();
+		const room = this.defined.reduce((sum, { body }) => sum + (body?.bytes.length ?? 0) + MOST_AROUND_A_FUNCTION, 4096);
+		const out = new ByteWriter(room);
 		out.bytes([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
-		const section = (id: number, build: (body: ByteWriter) => void): void => {
-			const body = new ByteWriter();
+		const section = (id: number, build: (body: ByteWriter) => void, room?: number): void => {
+			const body = new ByteWriter(room);
 			build(body);
 			out.byte(id);
 			out.sized(body.finish());
@@ -191,13 +188,17 @@ export class ModuleBuilder {
 			});
 		}
 		this.branchHints(out);
-		section(10, (body) => {
-			body.u32(this.defined.length);
-			for (const item of this.defined) {
-				if (item.body === undefined) throw new Error(`function ${item.name} is declared but not defined`);
-				body.sized(item.body.bytes);
-			}
-		});
+		section(
+			10,
+			(body) => {
+				body.u32(this.defined.length);
+				for (const item of this.defined) {
+					if (item.body === undefined) throw new Error(`function ${item.name} is declared but not defined`);
+					body.sized(item.body.bytes);
+				}
+			},
+			room,
+		);
 		this.nameSection(out);
 		return out.finish();
 	}
