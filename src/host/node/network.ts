@@ -68,9 +68,13 @@ class NodeTcpSocket implements TcpSocket {
 	}
 
 	destroy(reset: boolean): void {
+		const { socket } = this;
 		this.gone = true;
-		if (reset && !this.socket.connecting) this.socket.resetAndDestroy();
-		else this.socket.destroy();
+		// While a shutdown is on its way libuv refuses to reset (EINVAL), and Node.js then leaves the socket open, and reading, for ever. A closed one
+		// answers whatever still comes with a reset.
+		const shutting = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
+		if (reset && !socket.connecting && !shutting) socket.resetAndDestroy();
+		else socket.destroy();
 	}
 }
 
