@@ -58,6 +58,11 @@ const SENDING: readonly State[] = ["established", "finWait1", "closeWait", "clos
 /** States in which the peer may send data. */
 const RECEIVING: readonly State[] = ["established", "finWait1", "finWait2"];
 
+/**
+ * How long a little data waits for an answer to be acknowledged with (RFC 9293 3.8.6.3), in milliseconds: as long as an answer of the host's own takes.
+ * Whoever asks and waits has one segment to deal with, not two; a sender that waits for acknowledgements (Nagle) hardly notices.
+ */
+const ACKNOWLEDGEMENT_DELAY = 1;
 const NEVER = Number.POSITIVE_INFINITY;
 /** RFC 9293 3.7.1: what a peer takes that does not say. */
 const DEFAULT_MSS = 536;
@@ -110,10 +115,11 @@ export class TcpEndpoint {
 	private finSequence: number | undefined;
 	private acknowledgementDue = false;
 
-	// Timers: of retransmission or zero-window probes, and of states and idleness.
+	// Timers: of retransmission or zero-window probes, of acknowledgements that wait for an answer, and of states and idleness.
 	private readonly timeout = new RetransmissionTimeout();
 	private retransmitAt = NEVER;
 	private probeAt = NEVER;
+	private acknowledgeAt = NEVER;
 	private stateEndsAt = NEVER;
 	private armedFor = NEVER;
 	private tries = 0;
@@ -211,13 +217,13 @@ export class TcpEndpoint {
 	roomAvailable(): void {
 		if (!this.blocked) return;
 		this.blocked = false;
-		if (this.acknowledgementDue) this.sendAcknowledgement();
+		if (this.acknowledgementDue && this.acknowledgeAt === NEVER) this.sendAcknowledgement();
 		this.output();
 	}
 
 	/** Sends the acknowledgement that is due, if it still is. */
 	acknowledge(): void {
-		if (this.acknowledgementDue) this.sendAcknowledgement();
+		if (this.acknowledgementDue && this.acknowledgeAt === NEVER) this.sendAcknowledgement();
 	}
 
 	/** A segment of the peer (RFC 9293 3.10.7). */
@@ -262,6 +268,7 @@ export class TcpEndpoint {
 		if (now >= this.stateEndsAt) this.stateTimerExpired();
 		if (now >= this.retransmitAt) this.retransmitTimerExpired();
 		if (now >= this.probeAt) this.probeTimerExpired();
+		if (now >= this.acknowledgeAt) this.sendAcknowledgement();
 		this.armTimers();
 	}
 
@@ -433,7 +440,7 @@ export class TcpEndpoint {
 		const end = Math.min(payload.length, window - from);
 		const whole = end === payload.length;
 		if ((flags & TcpFlag.fin) !== 0 && whole) this.finSequence = advance(segment.sequence, payload.length);
-		if (payload.length > 0 || (flags & TcpFlag.fin) !== 0) this.acknowledgementSoon();
+		if (payload.length > 0 || (flags & TcpFlag.fin) !== 0) this.acknowledgementSoon(payload.length < this.mss);
 		if (start < end) {
 			const data = payload.subarray(start, end);
 			if (from <= 0 && this.early.empty) this.deliver(data);
@@ -534,13 +541,18 @@ export class TcpEndpoint {
 	private sendAcknowledgement(): void {
 		if (this.state === "closed") return;
 		this.acknowledgementDue = true;
+		this.acknowledgeAt = NEVER;
 		this.emit(TcpFlag.ack, this.next, 0, 0);
 	}
 
-	private acknowledgementSoon(): void {
-		if (this.acknowledgementDue) return;
+	/** @param little what is to be acknowledged may wait for an answer, if nothing else does */
+	private acknowledgementSoon(little: boolean): void {
+		if (little && !this.acknowledgementDue) this.acknowledgeAt = this.path.now() + ACKNOWLEDGEMENT_DELAY;
+		else if (!this.acknowledgementDue || this.acknowledgeAt !== NEVER) {
+			this.acknowledgeAt = NEVER;
+			this.path.acknowledgeSoon();
+		}
 		this.acknowledgementDue = true;
-		this.path.acknowledgeSoon();
 	}
 
 	/** Hands a segment to the path. @returns whether it took it. */
@@ -557,7 +569,10 @@ export class TcpEndpoint {
 		};
 		const taken = this.path.send(segment);
 		if (!taken) this.blocked = true;
-		else if (acknowledges) this.acknowledgementDue = false;
+		else if (acknowledges) {
+			this.acknowledgementDue = false;
+			this.acknowledgeAt = NEVER;
+		}
 		return taken;
 	}
 
@@ -650,7 +665,7 @@ export class TcpEndpoint {
 	}
 
 	private armTimers(): void {
-		const earliest = Math.min(this.retransmitAt, this.probeAt, this.stateEndsAt);
+		const earliest = Math.min(this.retransmitAt, this.probeAt, this.acknowledgeAt, this.stateEndsAt);
 		if (earliest >= this.armedFor) return;
 		this.armedFor = earliest;
 		this.path.arm(earliest);
@@ -676,6 +691,7 @@ export class TcpEndpoint {
 		this.state = "closed";
 		this.retransmitAt = NEVER;
 		this.probeAt = NEVER;
+		this.acknowledgeAt = NEVER;
 		this.stateEndsAt = NEVER;
 		this.acknowledgementDue = false;
 		this.early.clear();
