@@ -83,39 +83,38 @@ it("gathers data for large segments where each acknowledgement makes room for a 
 	expect(data.length / sender.made).toBeGreaterThan(16_000);
 });
 
+/** Two ends over a good link, connected. */
+function connection(): { clock: Clock; caller: Peer; called: Peer } {
+	const clock = new Clock();
+	const options = { initial: 1, mss: 1460, largest: 65_000, buffer: 65_535, pace: 0 };
+	const [caller, called] = [new Peer(clock, [], options), new Peer(clock, [], options)];
+	caller.other = called;
+	called.other = caller;
+	caller.endpoint.open();
+	clock.run(() => called.established, 100);
+	return { clock, caller, called };
+}
+
 it.each([
 	["with an answer that comes at once", 0, 1],
 	["with one that comes before long", 0.9, 1],
 	["before one that takes its time", 3, 2],
 ])("acknowledges a little data %s", (_, delay, segments) => {
-	const clock = new Clock();
-	const options = { initial: 1, mss: 1460, largest: 65_000, buffer: 65_535, pace: 0 };
-	const [asking, answering] = [new Peer(clock, [], options), new Peer(clock, [], options)];
-	asking.other = answering;
-	answering.other = asking;
-	asking.endpoint.open();
-	clock.run(() => answering.established, 100);
-	const before = answering.sent;
-	asking.endpoint.send(pattern(1, 1));
-	clock.run(() => answering.received.length === 1, 100);
-	const asked = clock.now;
-	clock.at(asked + delay, () => answering.endpoint.send(pattern(1, 2)));
-	clock.run(() => asking.received.length === 1, 100);
-	expect(answering.sent - before).toBe(segments);
+	const { clock, caller, called } = connection();
+	const before = called.sent;
+	caller.endpoint.send(pattern(1, 1));
+	clock.run(() => called.received.length === 1, 100);
+	clock.at(clock.now + delay, () => called.endpoint.send(pattern(1, 2)));
+	clock.run(() => caller.received.length === 1, 100);
+	expect(called.sent - before).toBe(segments);
 });
 
 it("acknowledges a little data soon, and a second piece at once", () => {
-	const clock = new Clock();
-	const options = { initial: 1, mss: 1460, largest: 65_000, buffer: 65_535, pace: 0 };
-	const [sender, receiver] = [new Peer(clock, [], options), new Peer(clock, [], options)];
-	sender.other = receiver;
-	receiver.other = sender;
-	sender.endpoint.open();
-	clock.run(() => receiver.established, 100);
+	const { clock, caller } = connection();
 	const acknowledged = (pieces: number): number => {
 		const start = clock.now;
-		for (let piece = 0; piece < pieces; piece++) sender.endpoint.send(pattern(1, piece));
-		clock.run(() => sender.endpoint.queued === 0, 100);
+		for (let piece = 0; piece < pieces; piece++) caller.endpoint.send(pattern(1, piece));
+		clock.run(() => caller.endpoint.queued === 0, 100);
 		return clock.now - start;
 	};
 	expect([acknowledged(1), acknowledged(2)]).toEqual([11, 10]);
