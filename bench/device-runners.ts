@@ -21,6 +21,8 @@ export interface Setting {
 	/** Of a server on the host's loopback. */
 	readonly port: number;
 	readonly seconds: number;
+	/** Seconds that an item of a disk or folder runs before it is measured. */
+	readonly ramp: number;
 	/** Part of the names of the items that are measured; "" for all. */
 	readonly item: string;
 }
@@ -36,8 +38,8 @@ const local = (path: string): string => fileURLToPath(new URL(path, import.meta.
 const FILL_MIB = 400;
 
 /** Words for guest/devices.init. */
-function words(what: What | "serve", { port, seconds, item }: Setting): string {
-	return `quiet WHAT=${what} SECONDS=${seconds} PORT=${port} FILL=${FILL_MIB} "ITEM=${item}"`;
+function words(what: What | "serve", { port, seconds, ramp, item }: Setting): string {
+	return `quiet WHAT=${what} SECONDS=${seconds} RAMP=${ramp} PORT=${port} FILL=${FILL_MIB} "ITEM=${item}"`;
 }
 
 export const paravirt: DeviceRunner = {

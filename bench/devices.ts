@@ -24,6 +24,7 @@ const USAGE = `npx tsx bench/devices.ts [OPTION...]    (after npm run build)
   --what LIST     of ${WHATS.join(",")} (default: all)
   --runs N        runs of each; the table has medians (default 3)
   --seconds S     for each item (default 2)
+  --ramp S        that each item of disks and folders runs before it is measured (default 0)
   --item TEXT     only items of disks, networks and folders whose name contains it
   --size MIB      of the disk and of the folder's file (default 256)
   --format F      of the disk: raw (default) or qcow2
@@ -36,6 +37,7 @@ const { values } = parseArgs({
 		what: { type: "string", default: WHATS.join(",") },
 		runs: { type: "string", default: "3" },
 		seconds: { type: "string", default: "2" },
+		ramp: { type: "string", default: "0" },
 		item: { type: "string", default: "" },
 		size: { type: "string", default: "256" },
 		format: { type: "string", default: "raw" },
@@ -280,7 +282,8 @@ async function main(directory: string): Promise<void> {
 		const { image, folder } = prepare(directory);
 		const { port } = server;
 		const { format, item } = values;
-		const setting = { guest, directory, image, folder, port, format, item, seconds: Number(values.seconds) };
+		const [seconds, ramp] = [Number(values.seconds), Number(values.ramp)];
+		const setting = { guest, directory, image, folder, port, format, item, seconds, ramp };
 		const all = new Map<string, Figures[]>(runners.map(({ name }) => [name, []]));
 		for (let round = 1; round <= Number(values.runs); round++) {
 			for (const what of whats) {

@@ -1,6 +1,7 @@
 /*
  * Throughput of a disk, or of a file: without the guest's page cache (O_DIRECT) but where an item says so, each item for some seconds, one or several
- * processes at once. Usage: disk DEVICE|FILE SECONDS [TEXT], the items whose name contains the text. Prints "@ ITEM" before and "= ITEM|VALUE|UNIT" after each.
+ * processes at once. Usage: disk DEVICE|FILE SECONDS [TEXT [RAMP]]: the items whose name contains the text, each after it has run for RAMP seconds that do not
+ * count. Prints "@ ITEM" before and "= ITEM|VALUE|UNIT" after each.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -70,12 +71,37 @@ static uint64_t work(int device, const struct item *item, uint64_t blocks, int p
 	return count;
 }
 
+/* Runs an item's processes. Returns the operations a second, or -1. */
+static double run(int device, const struct item *item, uint64_t blocks, double seconds)
+{
+	static uint64_t *counts;
+	uint64_t total = 0;
+	if (counts == NULL)
+		counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	double start = now(), end = start + seconds;
+	for (int process = 0; process < item->processes; process++) {
+		if (fork() == 0) {
+			counts[process] = work(device, item, blocks, process, end);
+			_exit(0);
+		}
+	}
+	for (int process = 0; process < item->processes; process++) {
+		int status;
+		wait(&status);
+		if (status != 0)
+			return -1;
+	}
+	for (int process = 0; process < item->processes; process++)
+		total += counts[process];
+	return total / (now() - start);
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t size, *counts;
+	uint64_t size;
 	struct stat status;
 	int device, cached;
-	if (argc < 3 || argc > 4 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || (cached = open(argv[1], O_RDWR)) < 0 ||
+	if (argc < 3 || argc > 5 || (device = open(argv[1], O_RDWR | O_DIRECT)) < 0 || (cached = open(argv[1], O_RDWR)) < 0 ||
 	    fstat(device, &status) < 0) {
 		perror(argc > 1 ? argv[1] : "disk");
 		return 1;
@@ -85,34 +111,23 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 1;
 	}
-	counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	double ramp = argc > 4 ? atof(argv[4]) : 0;
 	for (size_t index = 0; index < sizeof items / sizeof *items; index++) {
 		const struct item *item = &items[index];
-		if (argc == 4 && strstr(item->name, argv[3]) == NULL)
+		int file = item->cached ? cached : device;
+		if (argc > 3 && strstr(item->name, argv[3]) == NULL)
 			continue;
+		if (ramp > 0 && run(file, item, size / item->block, ramp) < 0)
+			return 1;
 		printf("@ %s\n", item->name);
 		fflush(stdout);
-		double start = now(), end = start + atof(argv[2]);
-		uint64_t total = 0;
-		for (int process = 0; process < item->processes; process++) {
-			if (fork() == 0) {
-				counts[process] = work(item->cached ? cached : device, item, size / item->block, process, end);
-				_exit(0);
-			}
-		}
-		for (int process = 0; process < item->processes; process++) {
-			int status;
-			wait(&status);
-			if (status != 0)
-				return 1;
-			}
-		for (int process = 0; process < item->processes; process++)
-			total += counts[process];
-		double seconds = now() - start;
+		double rate = run(file, item, size / item->block, atof(argv[2]));
+		if (rate < 0)
+			return 1;
 		if (item->random)
-			printf("= %s|%.0f|operations/s\n", item->name, total / seconds);
+			printf("= %s|%.0f|operations/s\n", item->name, rate);
 		else
-			printf("= %s|%.1f|MiB/s\n", item->name, total * (item->block / 1048576.0) / seconds);
+			printf("= %s|%.1f|MiB/s\n", item->name, rate * (item->block / 1048576.0));
 		fflush(stdout);
 	}
 	return 0;
