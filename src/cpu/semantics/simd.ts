@@ -111,8 +111,7 @@ export const low64 = (value: V128): I64 => i64x2.extract(value, 0);
 
 /** The immediate as i32, cut to its low bits. A constant where the context knows it. */
 export function immediate(c: Context, operand: Operand, mask = 0xff): I32 {
-	const value = i32.and(i32.wrap(c.read(operand)), i32.const(mask));
-	return value.constant === undefined ? c.f.let(value) : value;
+	return c.f.let(i32.and(i32.wrap(c.read(operand)), i32.const(mask)));
 }
 
 /** Bytes of `source` from byte `offset` on (an i32 below 128), zeros beyond the end. */

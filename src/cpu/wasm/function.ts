@@ -51,14 +51,14 @@ export class FunctionBuilder {
 
 	parameter<T extends ValueType>(index: number, type: T): Local<T> {
 		if (this.parameters[index] !== type) throw new TypeError(`parameter ${index} is not ${type}`);
-		return this.localAt(index, type);
+		return new Local(type, index);
 	}
 
 	local<T extends ValueType>(type: T): Local<T> {
 		let local = this.free.get(type)?.pop() as Local<T> | undefined;
 		if (local === undefined) {
 			this.localTypes.push(type);
-			local = this.localAt(this.localTypes.length - 1, type);
+			local = new Local(type, this.localTypes.length - 1);
 		}
 		this.scope?.push(local);
 		return local;
@@ -87,10 +87,6 @@ export class FunctionBuilder {
 		this.code = this.head;
 		write();
 		this.code = body;
-	}
-
-	private localAt<T extends ValueType>(index: number, type: T): Local<T> {
-		return new Local(type, index);
 	}
 
 	set<T extends ValueType>(local: Local<T>, value: Expression<NoInfer<T>>): void {

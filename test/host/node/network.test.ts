@@ -34,41 +34,48 @@ async function sender(reads: boolean): Promise<{ port: number; ended: Promise<st
 	return { port: (server.address() as { port: number }).port, ended };
 }
 
-/** What is done with a socket to which data comes, before it is let go of with a reset. */
-const HISTORIES = {
-	"at once": async () => {},
-	"right behind its end": async (socket) => socket.end(),
-	"behind its end": async (socket) => {
-		socket.end();
-		await new Promise((resolve) => setTimeout(resolve, 50));
-	},
-	"behind its end, with data that waits": async (socket) => {
-		socket.write(new Uint8Array(1 << 23));
-		socket.end();
-	},
-} satisfies Record<string, (socket: ReturnType<typeof nodeNetwork.connectTcp>) => Promise<unknown>>;
+type ClientSocket = ReturnType<typeof nodeNetwork.connectTcp>;
 
-test.each(Object.entries(HISTORIES))(
-	"a socket that is reset %s is gone, and the other end knows",
-	async (name, history) => {
-		await expect.poll(openSockets).toBe(0);
-		const { port, ended } = await sender(!name.includes("waits"));
-		let first: () => void;
-		const heard = new Promise<void>((resolve) => {
-			first = resolve;
-		});
-		const ignore = (): void => {};
-		const socket = nodeNetwork.connectTcp("127.0.0.1", port, {
-			connected: ignore,
-			data: () => first(),
-			end: ignore,
-			drained: ignore,
-			closed: ignore,
-		});
-		await heard;
-		await history(socket);
-		socket.destroy(true);
-		expect(["ECONNRESET", "EPIPE"]).toContain(await ended);
-		await expect.poll(openSockets).toBe(0);
+/** What is done with a socket to which data comes, before it is let go of with a reset; and whether the other end reads. */
+const HISTORIES = [
+	{ when: "at once", reads: true, before: async () => {} },
+	{ when: "right behind its end", reads: true, before: async (socket: ClientSocket) => socket.end() },
+	{
+		when: "behind its end",
+		reads: true,
+		before: async (socket: ClientSocket) => {
+			socket.end();
+			await new Promise((resolve) => setTimeout(resolve, 50));
+		},
 	},
-);
+	{
+		when: "behind its end, with data that waits",
+		reads: false,
+		before: async (socket: ClientSocket) => {
+			socket.write(new Uint8Array(1 << 23));
+			socket.end();
+		},
+	},
+];
+
+test.each(HISTORIES)("a socket that is reset $when is gone, and the other end knows", async ({ before, reads }) => {
+	await expect.poll(openSockets).toBe(0);
+	const { port, ended } = await sender(reads);
+	let first: () => void;
+	const heard = new Promise<void>((resolve) => {
+		first = resolve;
+	});
+	const ignore = (): void => {};
+	const socket = nodeNetwork.connectTcp("127.0.0.1", port, {
+		connected: ignore,
+		data: () => first(),
+		end: ignore,
+		drained: ignore,
+		closed: ignore,
+	});
+	await heard;
+	await before(socket);
+	socket.destroy(true);
+	expect(["ECONNRESET", "EPIPE"]).toContain(await ended);
+	await expect.poll(openSockets).toBe(0);
+});

@@ -217,11 +217,11 @@ export class TcpEndpoint {
 	roomAvailable(): void {
 		if (!this.blocked) return;
 		this.blocked = false;
-		if (this.acknowledgementDue && this.acknowledgeAt === NEVER) this.sendAcknowledgement();
+		this.acknowledge();
 		this.output();
 	}
 
-	/** Sends the acknowledgement that is due, if it still is. */
+	/** Sends the acknowledgement that is due, if it still is and does not wait for an answer. */
 	acknowledge(): void {
 		if (this.acknowledgementDue && this.acknowledgeAt === NEVER) this.sendAcknowledgement();
 	}
