@@ -2,9 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ReadStream, WriteStream } from "node:tty";
-import type { ArgsDef, CommandDef } from "citty";
+import type { CommandDef } from "citty";
 import { MAX_INDIRECT_SEGMENTS } from "../backends/block/segments.ts";
-import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import { cacheDirectory } from "../guests/cache.ts";
 import { COMMAND_WORD, SHARE_WORD, STATUS_NODE } from "../guests/init.ts";
 import { commandFile } from "../guests/initramfs.ts";
@@ -13,14 +12,10 @@ import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
 import { formatProfile, profileFormatOf } from "../host/profile-format.ts";
-import { type DiskSpecification, DiskSpecificationError, parseDisk } from "../toolstack/config/disk.ts";
-import { type P9Specification, parseShare, ShareSpecificationError } from "../toolstack/config/p9.ts";
-import { NetworkError, parseForward, parseVif } from "../toolstack/config/vif.ts";
-import type { NetworkRequest } from "../toolstack/network-interfaces.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
-import { parseTraceCategories, TraceCategory } from "../xen/trace.ts";
+import { checkGuestOptions, checkMemory, type GuestOptions, MOST_VCPUS } from "./boot-options.ts";
 import { ExitStatus, fileError, UsageError } from "./errors.ts";
 import {
 	checkGrubOptions,
@@ -33,257 +28,29 @@ import {
 	vcpusOf,
 } from "./grub.ts";
 import { findGuest, type GuestFiles } from "./guest-files.ts";
-import { parseChoice, parseCount, parseSeconds, parseSize, repeatedValues } from "./options.ts";
+import { argumentsOf, type GuestOptionName } from "./guest-options.ts";
+import { Arguments } from "./options.ts";
 import { attachPipes } from "./piped-input.ts";
 import { createProgress } from "./progress.ts";
 import { attachTerminal, followWindow, onEveryExit, terminalArguments } from "./terminal.ts";
 
 const MIB = 2 ** 20;
-/** MAX_VIRT_CPUS of a PV guest with 2-level event channels' vcpu_info in shared_info is 32; Linux registers more itself. */
-const MOST_VCPUS = 64;
 const USUAL_MEMORY = 512 * MIB;
-const LEAST_MEMORY = 16 * MIB;
-const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
-const CLOCKS = ["real", "deterministic"] as const;
-const TIERS = ["interpreter", "translator", "both"] as const;
-
-/** --net's word for an interface with all that is usual. */
-const NAT = "nat";
-
-/** The hypervisor's log is a trace too, for those who look on. */
-const LOG_TRACE = "log";
-const TRACES = [...Object.keys(TraceCategory), LOG_TRACE];
 /** Lines of the hypervisor's log that are printed with a crash. */
 const CRASH_LOG_LINES = 20;
 
+/** What --grub says itself. */
+const KERNEL_OPTIONS = ["ramdisk", "suite", "update"] as const;
+
 const DAMAGES: readonly ImageErrorCode[] = ["not-a-kernel", "truncated", "malformed", "corrupt-payload"];
 
-export const BOOT_ARGS: ArgsDef = {
-	kernel: {
-		type: "positional",
-		required: false,
-		description: "vmlinuz or ELF kernel with Xen PV support (default: Debian's, from the cache or the machine's apt)",
-		valueHint: "KERNEL",
-	},
-	ramdisk: {
-		type: "string",
-		description: "Initial ramdisk (default: busybox and the kernel's modules)",
-		valueHint: "FILE",
-	},
-	append: { type: "string", description: "Words to add to the kernel's command line", valueHint: "ARGS" },
-	grub: {
-		type: "string",
-		description: "Boot what an entry of a grub.cfg, grub.conf or menu.lst describes",
-		valueHint: "FILE",
-	},
-	entry: {
-		type: "string",
-		description: "That entry: its number, 1>2, or its title (default: the configuration's)",
-		valueHint: "N",
-	},
-	root: {
-		type: "string",
-		description: "Folder in which that configuration's paths begin (default: the one that its /boot is in)",
-		valueHint: "DIR",
-	},
-	list: { type: "boolean", description: "Print that configuration's entries, and boot nothing" },
-	memory: { type: "string", description: "The guest's memory, e.g. 2G (default: 512M)", valueHint: "SIZE" },
-	vcpus: { type: "string", description: "Number of virtual CPUs (default: 1)", valueHint: "N" },
-	disk: {
-		type: "string",
-		description: "A disk as xl describes it, e.g. disk.qcow2,qcow2,xvda,rw; may be given several times (docs/disks.md)",
-		valueHint: "SPEC",
-	},
-	share: {
-		type: "string",
-		description: "A folder of the host, at /mnt/TAG in our ramdisk; may be given several times (docs/shares.md)",
-		valueHint: "PATH[:TAG][:ro]",
-	},
-	net: {
-		type: "string",
-		description:
-			"A network interface: nat, or as xl describes it, e.g. bridge=lan; may be given several times (docs/networks.md)",
-		valueHint: "SPEC",
-	},
-	forward: {
-		type: "string",
-		description:
-			"A port of the host that leads to the guest's, e.g. 8080:80 or udp:5353:53; may be given several times",
-		valueHint: "[ADDRESS:]PORT:PORT",
-	},
-	clock: {
-		type: "string",
-		description: "real, or deterministic: time is the number of executed instructions",
-		valueHint: "real|deterministic",
-		default: "real",
-	},
-	tier: {
-		type: "string",
-		description:
-			"How to execute: the interpreter alone, or both it and the translator for hot code; translator: for all code",
-		valueHint: "interpreter|translator|both",
-		default: "both",
-	},
-	profile: {
-		type: "string",
-		description:
-			"Write the guest's hottest functions to FILE: a table; a flame graph where FILE ends in .svg or .folded",
-		valueHint: "FILE",
-	},
-	stats: { type: "string", description: "Write statistics to FILE as JSON", valueHint: "FILE" },
-	trace: {
-		type: "string",
-		description: `Print on standard error as it happens: ${TRACES.join(", ")}`,
-		valueHint: "WHAT[,WHAT]",
-	},
-	"no-reboot": { type: "boolean", description: "End where the guest asks for a restart, instead of starting it again" },
-	timeout: { type: "string", description: "End the guest after S seconds, with status 4", valueHint: "S" },
-	suite: {
-		type: "string",
-		description: "Debian suite to take the kernel from, e.g. trixie or sid",
-		valueHint: "SUITE",
-	},
-	update: { type: "boolean", description: "Fetch Debian's current kernel even where one is in the cache" },
-};
-
-/** The values of the options, checked. */
-export interface BootOptions extends GrubOptions {
-	readonly kernel: string | undefined;
-	readonly ramdisk: string | undefined;
-	readonly append: string;
-	/** Bytes; undefined where it is not given. */
-	readonly memory: number | undefined;
-	readonly vcpus: number | undefined;
-	readonly disks: readonly DiskSpecification[];
-	readonly shares: readonly P9Specification[];
-	readonly networks: readonly NetworkRequest[];
-	readonly clock: (typeof CLOCKS)[number];
-	readonly tier: (typeof TIERS)[number];
-	readonly stats: string | undefined;
-	readonly profile: string | undefined;
-	/** Bits of TraceCategory. */
-	readonly trace: number;
-	readonly log: boolean;
-	/** Start the guest again when it asks for that. */
-	readonly reboot: boolean;
-	readonly timeout: number | undefined;
-	readonly suite: string | undefined;
-	readonly update: boolean;
-	/** Runs in the guest in place of a shell; its exit status is the outcome. */
-	readonly command: readonly string[] | undefined;
-}
-
-type Values = Readonly<Record<string, unknown>>;
-
-function checkTrace(list: string | undefined): { readonly trace: number; readonly log: boolean } {
-	if (list === undefined) return { trace: 0, log: false };
-	const names = list.split(",");
-	const others = names.filter((name) => name !== LOG_TRACE);
-	const trace = others.length === 0 ? 0 : parseTraceCategories(others.join(","));
-	if (trace === undefined) {
-		const remedy = `Give one or more of, separated by commas: ${TRACES.join(", ")}.`;
-		throw new UsageError(`--trace: "${list}" is not possible`, remedy);
-	}
-	return { trace, log: names.includes(LOG_TRACE) || names.includes("all") };
-}
-
-/** @param what the option with its value */
-function checkMemory(memory: number, what: string): void {
-	if (memory < LEAST_MEMORY) throw new UsageError(`${what} is too little for Linux`, "Give 128M or more.");
-	if (memory <= MOST_MEMORY) return;
-	throw new UsageError(`${what} is more than a machine can have`, `Give at most ${Math.floor(MOST_MEMORY / MIB)}M.`);
-}
-
-function checkDisk(specification: string): DiskSpecification {
-	try {
-		return parseDisk(specification);
-	} catch (error) {
-		if (!(error instanceof DiskSpecificationError)) throw error;
-		throw new UsageError(`--disk ${specification}: ${error.reason}`, error.remedy);
-	}
-}
-
-function checkShare(specification: string): P9Specification {
-	try {
-		return parseShare(specification);
-	} catch (error) {
-		if (!(error instanceof ShareSpecificationError)) throw error;
-		throw new UsageError(`--share ${specification}: ${error.reason}`, `${error.remedy}.`);
-	}
-}
-
-/** The interfaces of --net; what --forward opens leads to the first one, which is there for that alone where none is given. */
-function checkNetworks(specifications: readonly string[], forwards: readonly string[]): NetworkRequest[] {
-	const check = <T>(option: string, text: string, parse: (text: string) => T): T => {
-		try {
-			return parse(text);
-		} catch (error) {
-			if (!(error instanceof NetworkError)) throw error;
-			throw new UsageError(`--${option} ${text}: ${error.reason}`, `${error.remedy}.`);
-		}
-	};
-	const given = specifications.length === 0 && forwards.length > 0 ? [NAT] : specifications;
-	const networks: NetworkRequest[] = given.map((text) =>
-		check("net", text, (spec) => parseVif(spec === NAT ? "" : spec)),
-	);
-	const [first, ...others] = networks;
-	if (first === undefined) return [];
-	return [{ ...first, forwards: forwards.map((text) => check("forward", text, parseForward)) }, ...others];
-}
-
-/** @throws UsageError */
-export function checkBootOptions(values: Values, rawArgs: readonly string[], command?: readonly string[]): BootOptions {
-	const text = (name: string): string | undefined => {
-		const value = values[name];
-		return typeof value === "string" ? value : undefined;
-	};
-	const trace = checkTrace(text("trace"));
-	const given = { memory: text("memory"), vcpus: text("vcpus") };
-	const memory = given.memory === undefined ? undefined : parseSize("memory", given.memory);
-	if (memory !== undefined) checkMemory(memory, `--memory: ${given.memory}`);
-	const timeout = text("timeout");
-	const suite = text("suite");
-	const kernel = text("kernel");
-	// citty takes --no-reboot for the negation of an option --reboot.
-	const { update: updateValue, reboot: rebootValue, list } = values;
-	const update = updateValue === true;
-	if (suite !== undefined && !/^[a-z][a-z0-9-]*$/.test(suite)) {
-		throw new UsageError(`--suite: "${suite}" is no name of a Debian suite`, "Give a name such as trixie or sid.");
-	}
-	const grub = { grub: text("grub"), entry: text("entry"), root: text("root"), list: list === true };
-	checkGrubOptions(grub);
-	if (grub.grub !== undefined && (kernel ?? text("ramdisk") ?? suite ?? (update || undefined)) !== undefined) {
-		const remedy = "Leave KERNEL, --ramdisk, --suite and --update out; --append adds to its command line.";
-		throw new UsageError("--grub says which kernel and ramdisk are booted", remedy);
-	}
-	if (kernel !== undefined && (suite !== undefined || update)) {
-		throw new UsageError("--suite and --update are about Debian's kernel", "Leave KERNEL out, or them.");
-	}
-	return {
-		kernel,
-		ramdisk: text("ramdisk"),
-		append: text("append") ?? "",
-		memory,
-		vcpus: given.vcpus === undefined ? undefined : parseCount("vcpus", given.vcpus, 1, MOST_VCPUS),
-		...grub,
-		disks: repeatedValues(rawArgs, "disk").map(checkDisk),
-		shares: repeatedValues(rawArgs, "share").map(checkShare),
-		networks: checkNetworks(repeatedValues(rawArgs, "net"), repeatedValues(rawArgs, "forward")),
-		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
-		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
-		stats: text("stats"),
-		profile: text("profile"),
-		...trace,
-		reboot: values["no-reboot"] !== true && rebootValue !== false,
-		timeout: timeout === undefined ? undefined : parseSeconds("timeout", timeout),
-		suite,
-		update,
-		command,
-	};
-}
-
 /** The kernel's command line: ours first, so that --append can say otherwise. */
-function commandLine(options: BootOptions, files: GuestFiles, entry: string | undefined, interactive: boolean): string {
+function commandLine(
+	options: GuestOptions,
+	files: GuestFiles,
+	entry: string | undefined,
+	interactive: boolean,
+): string {
 	const words = ["console=hvc0"];
 	// Linux's front end takes 32 by itself: a megabyte is eight requests then.
 	if (options.disks.length > 0) words.push(`xen_blkfront.max_indirect_segments=${MAX_INDIRECT_SEGMENTS}`);
@@ -301,7 +68,7 @@ function commandLine(options: BootOptions, files: GuestFiles, entry: string | un
 type Outcome = DomainEnd | "left" | "timeout";
 
 async function runGuest(
-	options: BootOptions,
+	options: GuestOptions,
 	{ files, commandLine: entry, xen }: Partial<GrubGuest> & { readonly files: GuestFiles },
 ): Promise<number> {
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
@@ -401,7 +168,7 @@ async function writeResult(file: string, text: string, flag: "a" | "w"): Promise
 }
 
 /** Tells on standard error how it ended, where that is not plain; the exit status. */
-function report(outcome: Outcome, options: BootOptions, log: string): number {
+function report(outcome: Outcome, options: GuestOptions, log: string): number {
 	if (outcome === "left") {
 		process.stderr.write("\nLeft the console; the guest has been ended.\n");
 		return ExitStatus.poweredOff;
@@ -435,25 +202,36 @@ function withUpdateRemedy(error: unknown, kernel: string): unknown {
 }
 
 export const bootCommand: CommandDef = {
-	args: BOOT_ARGS,
-	async run({ args: values, rawArgs }) {
-		await bootGuest(checkBootOptions(values, rawArgs));
+	args: argumentsOf("boot"),
+	async run({ rawArgs }) {
+		const given = new Arguments<GuestOptionName>(rawArgs);
+		const [kernel] = given.positionals;
+		const [grub, entry, root] = [given.text("grub"), given.text("entry"), given.text("root")];
+		const choice = { grub, entry, root, list: given.has("list") };
+		checkGrubOptions(choice);
+		if (grub !== undefined && (kernel !== undefined || KERNEL_OPTIONS.some((name) => given.has(name)))) {
+			const remedy = "Leave KERNEL, --ramdisk, --suite and --update out; --append adds to its command line.";
+			throw new UsageError("--grub says which kernel and ramdisk are booted", remedy);
+		}
+		const particulars = { kernel, append: given.text("append") ?? "", disks: given.all("disk"), command: undefined };
+		const options = await checkGuestOptions(given, particulars);
+		await (grub === undefined ? bootGuest(options) : bootEntry(options, { ...choice, grub }));
 	},
 };
 
-/** Boots what the options say, and sets the exit status. */
-export async function bootGuest(options: BootOptions): Promise<void> {
-	const { grub } = options;
-	if (grub !== undefined) {
-		const configuration = await openConfiguration({ ...options, grub });
-		if (options.list) {
-			process.stdout.write(configuration.list());
-			return;
-		}
-		const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
-		process.exitCode = await runGuest(options, await grubGuest(configuration, options.entry, notice));
+/** Boots what an entry of a boot loader's configuration says, and sets the exit status. */
+async function bootEntry(options: GuestOptions, choice: GrubOptions & { readonly grub: string }): Promise<void> {
+	const configuration = await openConfiguration(choice);
+	if (choice.list) {
+		process.stdout.write(configuration.list());
 		return;
 	}
+	const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
+	process.exitCode = await runGuest(options, await grubGuest(configuration, choice.entry, notice));
+}
+
+/** Boots what the options say, and sets the exit status. */
+export async function bootGuest(options: GuestOptions): Promise<void> {
 	const progress = await createProgress();
 	let files: GuestFiles;
 	try {

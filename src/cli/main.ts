@@ -3,10 +3,11 @@
  * The command `paravirt`: finds the subcommand, checks the arguments, and turns every error into a message and an exit status.
  * Subcommands are loaded when they are run, so that --help and errors come at once.
  */
-import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
+import { type ArgsDef, type CommandDef, runCommand } from "citty";
 import { ExitStatus, UsageError } from "./errors.ts";
 import { checkArguments, nearestName } from "./options.ts";
 import { runProgram } from "./program.ts";
+import { formatUsage } from "./usage.ts";
 import { packageVersion } from "./version.ts";
 
 interface Subcommand {
@@ -20,7 +21,7 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
 		load: async () => (await import("./boot.ts")).bootCommand,
 	},
 	run: {
-		description: "Run a guest, or a command in one: paravirt run [IMAGE] [OPTIONS] [-- COMMAND...]",
+		description: "Run a guest, or a command in one: run -- COMMAND",
 		load: async () => (await import("./run.ts")).runCommandDefinition,
 	},
 	inspect: {
@@ -53,16 +54,10 @@ const mainCommand: CommandDef = {
 	),
 };
 
-async function usage(command: CommandDef, parent?: CommandDef): Promise<string> {
-	const text = await renderUsage(command, parent);
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: citty colours its text even where no terminal reads it
-	return `${process.stdout.isTTY ? text : text.replaceAll(/\x1b\[[\d;]*m/g, "")}\n`;
-}
-
 async function main(args: readonly string[]): Promise<void> {
 	const [name, ...rest] = args;
 	if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-		process.stdout.write(await usage(mainCommand));
+		process.stdout.write(formatUsage(mainCommand));
 		process.exitCode = name === undefined ? ExitStatus.usage : 0;
 		return;
 	}
@@ -89,7 +84,7 @@ async function main(args: readonly string[]): Promise<void> {
 	const command = { ...(await subcommand.load()), meta: { name, description: subcommand.description } };
 	const options = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
 	if (options.includes("--help") || options.includes("-h")) {
-		process.stdout.write(await usage(command, mainCommand));
+		process.stdout.write(formatUsage(command, "paravirt"));
 		return;
 	}
 	if (name === "run") {

@@ -1,6 +1,6 @@
 /**
  * Command-line options: their values, and the checks that citty leaves out (it takes unknown options and missing values in
- * silence).
+ * silence). The definitions are citty's.
  */
 import type { ArgsDef } from "citty";
 import { nearestName } from "../toolstack/nearest.ts";
@@ -93,12 +93,33 @@ export function checkArguments(args: readonly string[], definition: ArgsDef): st
 	return files.length === 0 ? checked : [...checked, "--", ...files];
 }
 
-/** All values of an option that may be given more than once (citty keeps the last), from checked arguments. */
-export function repeatedValues(args: readonly string[], option: string): string[] {
-	const end = args.indexOf("--");
-	const prefix = `--${option}=`;
-	const given = end < 0 ? args : args.slice(0, end);
-	return given.filter((argument) => argument.startsWith(prefix)).map((argument) => argument.slice(prefix.length));
+/** What {@link checkArguments} has found. */
+export class Arguments<Name extends string = string> {
+	private readonly options: readonly string[];
+	readonly positionals: readonly string[];
+
+	/** @param checked as checkArguments returns them */
+	constructor(checked: readonly string[]) {
+		const end = checked.indexOf("--");
+		this.options = end < 0 ? checked : checked.slice(0, end);
+		this.positionals = end < 0 ? [] : checked.slice(end + 1);
+	}
+
+	/** All values of an option, in order. */
+	all(name: Name): string[] {
+		const prefix = `--${name}=`;
+		return this.options.filter((word) => word.startsWith(prefix)).map((word) => word.slice(prefix.length));
+	}
+
+	/** The value that counts: the last. */
+	text(name: Name): string | undefined {
+		return this.all(name).at(-1);
+	}
+
+	/** Whether it is given, with a value or as a flag. */
+	has(name: Name): boolean {
+		return this.options.some((word) => word === `--${name}` || word.startsWith(`--${name}=`));
+	}
 }
 
 function unknownOption(argument: string, names: readonly string[]): UsageError {

@@ -2,13 +2,13 @@ import type { ArgsDef } from "citty";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/cli/errors.ts";
 import {
+	Arguments,
 	checkArguments,
 	nearestName,
 	parseChoice,
 	parseCount,
 	parseSeconds,
 	parseSize,
-	repeatedValues,
 } from "../../src/cli/options.ts";
 
 const DEFINITION: ArgsDef = {
@@ -93,9 +93,19 @@ describe("arguments", () => {
 
 describe("options that are given several times", () => {
 	it("keep all their values, in order, and none of the positional arguments", () => {
-		const args = ["--disk", "a,raw,xvda", "--memory=1G", "--disk=b,,xvdb,r", "--", "--disk=c"];
 		const definition: ArgsDef = { ...DEFINITION, disk: { type: "string" } };
-		expect(repeatedValues(checkArguments(args, definition), "disk")).toEqual(["a,raw,xvda", "b,,xvdb,r"]);
-		expect(repeatedValues(checkArguments([], definition), "disk")).toEqual([]);
+		const words = ["--disk", "a,raw,xvda", "--memory=1G", "--disk=b,,xvdb,r", "--update", "--", "--disk=c"];
+		const given = new Arguments(checkArguments(words, definition));
+		expect(given.all("disk")).toEqual(["a,raw,xvda", "b,,xvdb,r"]);
+		expect(given.text("disk")).toBe("b,,xvdb,r");
+		expect(given.positionals).toEqual(["--disk=c"]);
+		expect([given.has("disk"), given.has("memory"), given.has("update"), given.has("append")]).toEqual([
+			true,
+			true,
+			true,
+			false,
+		]);
+		expect(given.text("append")).toBeUndefined();
+		expect(new Arguments(checkArguments([], definition)).all("disk")).toEqual([]);
 	});
 });
