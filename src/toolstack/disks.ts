@@ -6,7 +6,9 @@
 import type { Disk } from "../backends/block/disk.ts";
 import { BlockDriver } from "../backends/block/driver.ts";
 import { BlockError, type BlockFiles, type BlockImage } from "../backends/block/image.ts";
+import { MemoryFile } from "../backends/block/images/memory.ts";
 import { type ImageOptions, openImage } from "../backends/block/images/open.ts";
+import { RawImage } from "../backends/block/images/raw.ts";
 import {
 	attachDevice,
 	type DetachOptions,
@@ -61,6 +63,9 @@ export interface DiskInformation {
 	readonly frontend: string;
 }
 
+/** What a drive without a CD reads: a disk of no sectors. */
+const NO_CD: BlockImage = new RawImage(new MemoryFile(0, "no CD"), true);
+
 export class Disks {
 	private readonly driver = new BlockDriver();
 
@@ -82,12 +87,11 @@ export class Disks {
 		const number = diskNumber(vdev);
 		if (number === undefined)
 			throw refusal(request, `vdev ${vdev} is no disk's name`, "Give one such as xvda, xvdb, ...");
-		let { image } = request;
-		if (image === undefined) {
-			if (target === undefined || format === "empty")
-				throw refusal(request, "a CD drive without a CD is not supported", "Name an image");
-			image = await openImage(this.files, target, { format, readOnly, snapshot: request.snapshot });
-		}
+		const empty = target === undefined || format === "empty";
+		if (empty && !cdrom && request.image === undefined) throw refusal(request, "it has no target", "Name an image");
+		const image =
+			request.image ??
+			(empty ? NO_CD : await openImage(this.files, target, { format, readOnly, snapshot: request.snapshot }));
 		return { request, number, disk: { ...request, readOnly, cdrom, discard: request.discard ?? true, image } };
 	}
 

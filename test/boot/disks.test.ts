@@ -135,6 +135,15 @@ describe.runIf(canAssemble)("Debian's kernel and disks", () => {
 		expect(await shell.output("md5sum < /dev/xvdc")).toContain(md5(cd));
 	}, 300_000);
 
+	it("has a drive without a CD, of no sectors", async () => {
+		await domain.attachDisk(",xvdz:cdrom,r");
+		await shell.output("while [ ! -e /dev/xvdz ]; do sleep 1; done");
+		expect(await shell.output("cat /sys/block/xvdz/size /sys/block/xvdz/ro; dd if=/dev/xvdz 2>/dev/null | wc -c")).toBe(
+			"0\n1\n0",
+		);
+		expect(await domain.detachDisk("xvdz")).toBe("closed");
+	}, 300_000);
+
 	it("has file systems on them, whose freed space the host gets back", async () => {
 		for (const disk of ["xvda", "xvdb"]) {
 			await shell.output(`mke2fs -b 4096 /dev/${disk} >/dev/null && mount -t ext4 /dev/${disk} /mnt`);

@@ -17,6 +17,8 @@ describe("names of virtual disks", () => {
 			hdb2: 834,
 			hdc: 5632,
 			hdd: 5696,
+			hde: 51776,
+			hdp15: 51967,
 			sda: 2048,
 			sdp15: 2303,
 			d0: 51712,
@@ -26,7 +28,7 @@ describe("names of virtual disks", () => {
 		};
 		for (const [name, number] of Object.entries(numbers)) {
 			expect([name, diskNumber(name)]).toEqual([name, number]);
-			if (/^[xhs]/.test(name)) expect(diskName(number)).toBe(name);
+			if (/^(?:[xs]|hd[a-d])/.test(name)) expect(diskName(number)).toBe(name);
 		}
 	});
 
@@ -35,7 +37,8 @@ describe("names of virtual disks", () => {
 			"",
 			"xvd",
 			"xvdA",
-			"hde",
+			"hdq",
+			"hde16",
 			"sdq",
 			"sda16",
 			"xvda256",
@@ -73,6 +76,11 @@ describe("disk specifications", () => {
 			"a.img,raw,xvda,r,no-discard,direct-io-safe": "a.img raw xvda r disk false",
 			"vdev=xvda,format=qcow2,target=a,b=c.qcow2": "a,b=c.qcow2 qcow2 xvda rw disk -",
 			"file:/a.img,xvda,w": "/a.img raw xvda rw disk -",
+			"tap2:aio:/a.img,xvda,w": "/a.img raw xvda rw disk -",
+			"tapdisk:qcow2:/a.img,xvda,w": "/a.img qcow2 xvda rw disk -",
+			"phy:/a.img,ioemu:hde,w": "/a.img raw hde rw disk -",
+			",hdh:cdrom,r": "- empty hdh r cdrom -",
+			"tap:https://host/a.img?x=y,xvda,r": "https://host/a.img?x=y raw xvda r disk -",
 			"phy:/dev/sdz,sda1,w": "/dev/sdz raw sda1 rw disk -",
 			"a.img,,xvda,backendtype=qdisk,backend=Domain-0,specification=xen": "a.img raw xvda rw disk -",
 			"https://host/a.img,raw,xvda,r": "https://host/a.img raw xvda r disk -",
@@ -89,7 +97,9 @@ describe("disk specifications", () => {
 			"a.img,vmdk,xvda": /unknown format vmdk/,
 			"a.vhd,vhd,xvda": /format vhd is not supported/,
 			"qcow:a,xvda,w": /format qcow is not supported/,
-			"tap2:a,xvda,w": /unknown prefix tap2:/,
+			"tap3:/a,xvda,w": /unknown prefix tap3:/,
+			"iscsi:/a,xvda,w": /the prefix iscsi: is not supported: there are no hotplug scripts/,
+			"a=b,,xvda": /unknown parameter a/,
 			"a.img,raw,xvda,maybe": /access maybe/,
 			"a.img,raw,xvda,w,more": /"more" is one value too many/,
 			"a.img,raw,xvda,w,vdev=xvdb": /vdev is given twice/,

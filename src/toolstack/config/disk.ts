@@ -1,7 +1,9 @@
 /**
- * xl's disk specifications (xl-disk-configuration(5)): `[TARGET, [FORMAT, [VDEV, [ACCESS]]]]` by position, then KEY=VALUE and flags, or
- * the old `FORMAT:TARGET,VDEV,ACCESS`. Every key is honoured or refused by its name.
+ * xl's disk specifications (xl-disk-configuration(5)): `[TARGET, [FORMAT, [VDEV, [ACCESS]]]]` by position, KEY=VALUE and flags anywhere, and
+ * the older forms with prefixes and "hdc:cdrom". What is a specification follows libxlu's lexer rule by rule (the tests compare the two);
+ * what cannot be honoured is refused by its name.
  */
+import { lexer, type Rule } from "./longest-match.ts";
 import { diskNumber } from "./vdev.ts";
 
 export type DiskFormat = "raw" | "qcow2" | "empty";
@@ -39,172 +41,217 @@ export class DiskSpecificationError extends Error {
 const FORMATS: readonly DiskFormat[] = ["raw", "qcow2", "empty"];
 /** Formats that libxl knows and we do not. */
 const OTHER_FORMATS = ["qcow", "vhd", "qed"];
-/** Prefixes of the old form, with the format that each means. */
-const PREFIXES: Readonly<Record<string, DiskFormat>> = {
-	raw: "raw",
-	qcow2: "qcow2",
-	file: "raw",
-	phy: "raw",
-	aio: "raw",
-};
-const POSITIONS = ["target", "format", "vdev", "access"] as const;
-const REFUSED: Readonly<Record<string, string>> = {
-	script: "there are no hotplug scripts here",
-	colo: "COLO replication is not supported",
-	"colo-host": "COLO replication is not supported",
-	"colo-port": "COLO replication is not supported",
-	"colo-export": "COLO replication is not supported",
-	"active-disk": "COLO replication is not supported",
-	"hidden-disk": "COLO replication is not supported",
-};
 
-interface Draft {
-	target?: string;
-	format?: string;
-	vdev?: string;
-	access?: string;
-	cdrom: boolean;
-	discard?: boolean;
-	trusted: boolean;
-	snapshot: boolean;
-}
-
-type Refuse = (reason: string, remedy: string) => never;
-
-const FLAGS: Readonly<Record<string, (draft: Draft) => void>> = {
-	cdrom: (draft) => {
-		draft.cdrom = true;
-	},
-	discard: (draft) => {
-		draft.discard = true;
-	},
-	"no-discard": (draft) => {
-		draft.discard = false;
-	},
-	trusted: (draft) => {
-		draft.trusted = true;
-	},
-	untrusted: (draft) => {
-		draft.trusted = false;
-	},
-	snapshot: (draft) => {
-		draft.snapshot = true;
-	},
-	// It tells a back end that O_DIRECT is safe; ours copies to and from the page cache, where it always is.
-	"direct-io-safe": () => {},
-	"no-colo": () => {},
-};
+const SCRIPT = "there are no hotplug scripts here";
+const COLO = "COLO replication is not supported";
 
 /** Keys with values that set nothing of their own here, with the values that we can honour. */
 const FIXED: Readonly<Record<string, readonly string[]>> = {
-	backend: ["0", "Domain-0"],
-	backendtype: ["phy", "qdisk"],
+	backend: ["", "0", "Domain-0"],
+	backendtype: ["phy", "qdisk", "tap"],
 	specification: ["xen"],
+	grant_usage: ["1"],
 };
 
-function setKey(draft: Draft, key: string, value: string, refuse: Refuse): void {
-	const allowed = Object.hasOwn(FIXED, key) ? FIXED[key] : undefined;
-	if (allowed !== undefined) {
-		if (!allowed.includes(value))
-			refuse(`${key}=${value} is not supported`, `Leave it out, or give ${allowed.join(" or ")}`);
-	} else if (key === "devtype") {
-		if (value !== "cdrom" && value !== "disk") refuse(`devtype=${value} is unknown`, "Give disk or cdrom");
-		draft.cdrom = value === "cdrom";
-	} else if (key === "target" || key === "format" || key === "vdev" || key === "access") {
-		if (draft[key] !== undefined) refuse(`${key} is given twice`, "Give it once");
-		draft[key] = value;
-	} else {
-		refuseKey(key, refuse);
+/** A specification as far as it was read. */
+class Draft {
+	target?: string;
+	format?: DiskFormat;
+	vdev?: string;
+	access?: string;
+	cdrom = false;
+	discard?: boolean;
+	trusted = true;
+	snapshot = false;
+	/** With a prefix of the old form there is no format among the positions. */
+	prefixed = false;
+	private accessPlaced = false;
+
+	constructor(private readonly specification: string) {}
+
+	refuse(reason: string, remedy: string): never {
+		throw new DiskSpecificationError(this.specification, reason, remedy);
+	}
+
+	/** A target or a vdev: an empty one may be said again. */
+	setText(key: "target" | "vdev", value: string): void {
+		if ((this[key] ?? "") !== "") this.refuse(`${key} is given twice`, "Give it once");
+		this[key] = value;
+	}
+
+	setFormat(text: string): void {
+		const format = text === "" ? "raw" : FORMATS.find((each) => each === text);
+		if (format === undefined) {
+			if (!OTHER_FORMATS.includes(text)) this.refuse(`unknown format ${text}`, "Give raw or qcow2");
+			this.refuse(`format ${text} is not supported`, "Convert the image: qemu-img convert -O qcow2 OLD NEW");
+		}
+		if (this.format !== undefined && this.format !== format)
+			this.refuse(`format is given twice: ${this.format} and ${format}`, "Give it once");
+		this.format = format;
+	}
+
+	setAccess(text: string): void {
+		if (!["", "r", "ro", "w", "rw"].includes(text)) this.refuse(`access ${text} is unknown`, "Give r or rw");
+		this.access = text;
+	}
+
+	setDeviceType(text: string): void {
+		if (text !== "cdrom" && text !== "disk") this.refuse(`devtype=${text} is unknown`, "Give disk or cdrom");
+		this.cdrom = text === "cdrom";
+	}
+
+	/** The old form's "hdc:cdrom". @returns whether it is one */
+	private setVdevAndType(text: string): boolean {
+		const colon = text.lastIndexOf(":");
+		if (colon < 0) return false;
+		this.setText("vdev", text.slice(0, colon));
+		this.setDeviceType(text.slice(colon + 1));
+		return true;
+	}
+
+	/** A value without a key: it is the first of target, format, vdev and access that is not known yet. */
+	place(text: string): void {
+		const word = text.trimEnd();
+		if (this.target === undefined) {
+			this.target = text;
+		} else if (!this.prefixed && this.format === undefined) {
+			// ",hdc:cdrom,r": a drive without a CD.
+			if (this.target === "" && this.setVdevAndType(word)) this.format = "empty";
+			else this.setFormat(word);
+		} else if (this.vdev === undefined) {
+			if (!this.setVdevAndType(word)) this.vdev = word;
+		} else if (!this.accessPlaced) {
+			this.accessPlaced = true;
+			this.setAccess(word);
+		} else {
+			this.refuse(`"${text}" is one value too many`, "Give further ones as KEY=VALUE");
+		}
 	}
 }
 
-function refuseKey(key: string, refuse: Refuse): never {
-	if (Object.hasOwn(REFUSED, key)) return refuse(`${key} is not supported: ${REFUSED[key]}`, "Leave it out");
-	return refuse(`unknown parameter ${key}`, "xl-disk-configuration(5) lists them");
+type DiskRule = Rule<Draft>;
+
+/** KEY=VALUE, up to a comma. */
+function key(name: string, set: (draft: Draft, value: string, name: string) => void): DiskRule {
+	return {
+		pattern: new RegExp(`(${name})=([^,]*),?`, "y"),
+		act: (draft, [, matched = "", value = ""]) => set(draft, value.trimEnd(), matched),
+	};
 }
 
-/** Words of a specification up to `target=`, which takes all that is left. */
-function words(text: string): string[] {
-	const found: string[] = [];
-	let rest = text.trim();
-	while (rest !== "") {
-		if (/^target\s*=/.test(rest)) return [...found, rest];
-		const comma = rest.indexOf(",");
-		found.push((comma < 0 ? rest : rest.slice(0, comma)).trim());
-		rest = comma < 0 ? "" : rest.slice(comma + 1).trim();
-	}
-	return found;
+/** A word that means something by itself. */
+function flag(name: string, set: (draft: Draft) => void): DiskRule {
+	return { pattern: new RegExp(`${name}(?:,|$)`, "y"), act: set };
 }
+
+/** A prefix of the old form: it counts as long as all that follows, so that nothing else begins with it. */
+function prefix(names: string, set: (draft: Draft, name: string) => void): DiskRule {
+	return {
+		pattern: new RegExp(`(${names}):`, "y"),
+		context: /.*/y,
+		act: (draft, [, name = ""]) => {
+			draft.prefixed = true;
+			set(draft, name);
+		},
+	};
+}
+
+const refuseKey =
+	(reason: string) =>
+	(draft: Draft, _: string, name: string): void =>
+		draft.refuse(`${name} is not supported: ${reason}`, "Leave it out");
+
+const RULES: readonly DiskRule[] = [
+	{ pattern: /[ \t\n]+/y, context: /(?:[^ \t\n].*)?/y, act: () => {} },
+	key("format", (draft, value) => draft.setFormat(value)),
+	key("access", (draft, value) => draft.setAccess(value)),
+	key("vdev", (draft, value) => draft.setText("vdev", value)),
+	key("devtype", (draft, value) => draft.setDeviceType(value)),
+	key(Object.keys(FIXED).join("|"), (draft, value, name) => {
+		const allowed = FIXED[name] as readonly string[];
+		if (!allowed.includes(value)) {
+			const remedy = `Leave it out, or give ${allowed.filter((each) => each !== "").join(" or ")}`;
+			draft.refuse(`${name}=${value} is not supported`, remedy);
+		}
+	}),
+	key("script", refuseKey(SCRIPT)),
+	key("colo-host|colo-port|colo-export|active-disk|hidden-disk", refuseKey(COLO)),
+	flag("colo", (draft) => draft.refuse(`colo is not supported: ${COLO}`, "Leave it out")),
+	flag("no-colo", () => {}),
+	flag("cdrom", (draft) => draft.setDeviceType("cdrom")),
+	flag("discard", (draft) => {
+		draft.discard = true;
+	}),
+	flag("no-discard", (draft) => {
+		draft.discard = false;
+	}),
+	flag("trusted", (draft) => {
+		draft.trusted = true;
+	}),
+	flag("untrusted", (draft) => {
+		draft.trusted = false;
+	}),
+	flag("snapshot", (draft) => {
+		draft.snapshot = true;
+	}),
+	// It tells a back end that O_DIRECT is safe; ours copies to and from the page cache, where it always is.
+	flag("direct-io-safe", () => {}),
+	// What is left, commas included.
+	{
+		pattern: /target=(.*)/sy,
+		act: (draft, [, value = ""]) => draft.setText("target", value.replace(/,$/, "")),
+	},
+	prefix("raw|qcow2?|vhd", (draft, name) => draft.setFormat(name)),
+	prefix("iscsi|e?nbd|drbd", (draft, name) =>
+		draft.refuse(`the prefix ${name}: is not supported: ${SCRIPT}`, "Name a file or a block device"),
+	),
+	prefix("tapdisk|tap2?|aio|ioemu|file|phy", () => {}),
+	// Ours: addresses, which xl takes for a prefix.
+	{ pattern: /(https?:\/\/[^,]*),?/y, context: /.*/y, act: (draft, [, address = ""]) => draft.place(address) },
+	{
+		pattern: /([a-z][a-z0-9]*:)/y,
+		context: /(?:[^a-z0-9].*)?/y,
+		act: (draft, [, name = ""]) =>
+			draft.refuse(
+				`unknown prefix ${name}`,
+				"Known are raw, qcow2, file, phy, tap, tap2, tapdisk, aio and ioemu; a file's name with a colon goes last, as target=NAME",
+			),
+	},
+	{ pattern: /([^=,]*),|([^=,]+)$/y, act: (draft, [, ended, last]) => draft.place(ended ?? last ?? "") },
+	{
+		pattern: /([^=,]*)=/y,
+		act: (draft, [, name = ""]) =>
+			draft.refuse(
+				`unknown parameter ${name}`,
+				'xl-disk-configuration(5) lists them; a file\'s name with "=" goes last, as target=NAME',
+			),
+	},
+];
+
+const read = lexer(RULES);
 
 /** @throws DiskSpecificationError */
 export function parseDisk(specification: string): DiskSpecification {
-	const refuse: Refuse = (reason, remedy) => {
-		throw new DiskSpecificationError(specification, reason, remedy);
-	};
-	const draft: Draft = { cdrom: false, trusted: true, snapshot: false };
-	const prefix = /^([a-z][a-z0-9]*):(?!\/\/)/.exec(specification.trim());
-	let text = specification;
-	let positions: readonly (typeof POSITIONS)[number][] = POSITIONS;
-	if (prefix !== null) {
-		const format = prefix[1] as string;
-		if (OTHER_FORMATS.includes(format)) checkFormat(format, refuse);
-		if (!Object.hasOwn(PREFIXES, format))
-			refuse(`unknown prefix ${format}:`, `Give one of ${Object.keys(PREFIXES).join(", ")}`);
-		draft.format = PREFIXES[format] as DiskFormat;
-		positions = ["target", "vdev", "access"];
-		text = specification.trim().slice(prefix[0].length);
-	}
-	let position = 0;
-	for (const word of words(text)) {
-		const key = /^([a-z][-a-z0-9]*)\s*=\s*(.*)$/s.exec(word);
-		if (key !== null) {
-			setKey(draft, key[1] as string, key[2] as string, refuse);
-		} else if (Object.hasOwn(FLAGS, word)) {
-			FLAGS[word]?.(draft);
-		} else if (Object.hasOwn(REFUSED, word)) {
-			refuseKey(word, refuse);
-		} else {
-			const name = positions[position++];
-			if (name === undefined) refuse(`"${word}" is one value too many`, "Give further ones as KEY=VALUE");
-			else if (word !== "") setKey(draft, name, word, refuse);
-		}
-	}
-	return finish(draft, refuse);
+	const draft = new Draft(specification);
+	read(specification, draft);
+	return finish(draft);
 }
 
-function checkFormat(format: string, refuse: Refuse): DiskFormat {
-	const known = FORMATS.find((each) => each === format);
-	if (known !== undefined) return known;
-	if (OTHER_FORMATS.includes(format)) {
-		return refuse(`format ${format} is not supported`, "Convert the image: qemu-img convert -O qcow2 OLD NEW");
-	}
-	return refuse(`unknown format ${format}`, "Give raw or qcow2");
-}
-
-function finish(draft: Draft, refuse: Refuse): DiskSpecification {
-	const format = checkFormat(draft.format ?? "raw", refuse);
-	let { vdev, cdrom } = draft;
-	// The old form's "hdc:cdrom".
-	if (vdev?.endsWith(":cdrom") === true) {
-		cdrom = true;
-		vdev = vdev.slice(0, -":cdrom".length);
-	}
-	if (vdev === undefined) return refuse("vdev is missing", "Name the guest's disk, for example vdev=xvda");
+function finish(draft: Draft): DiskSpecification {
+	const { vdev, cdrom, target = "" } = draft;
+	if (vdev === undefined) draft.refuse("vdev is missing", "Name the guest's disk, for example vdev=xvda");
 	if (diskNumber(vdev) === undefined)
-		return refuse(`vdev ${vdev} is no disk's name`, "Give one such as xvda, xvdb, ...");
-	const { access = cdrom ? "r" : "rw" } = draft;
-	const target = draft.target === "" ? undefined : draft.target;
-	if (!["r", "ro", "w", "rw"].includes(access)) refuse(`access ${access} is unknown`, "Give r or rw");
-	if (target === undefined && format !== "empty") {
-		if (!cdrom) return refuse("target is missing", "Name the image's file");
+		draft.refuse(`vdev ${vdev} is no disk's name`, "Give one such as xvda, xvdb, ...");
+	const empty = target === "" || draft.format === "empty";
+	if (empty && !cdrom) {
+		if (draft.format === "empty") draft.refuse("format empty is for CD drives", "Name an image, or add devtype=cdrom");
+		draft.refuse("target is missing", "Name the image's file");
 	}
-	const empty = target === undefined || format === "empty";
-	if (empty && !cdrom) return refuse("format empty is for CD drives", "Name an image, or add devtype=cdrom");
 	return {
 		target: empty ? undefined : target,
-		format: empty ? "empty" : format,
+		format: empty ? "empty" : (draft.format ?? "raw"),
 		vdev,
-		readOnly: cdrom || (access.startsWith("r") && access !== "rw"),
+		readOnly: cdrom || draft.access === "r" || draft.access === "ro",
 		cdrom,
 		discard: draft.discard,
 		trusted: draft.trusted,

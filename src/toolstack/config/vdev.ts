@@ -24,7 +24,8 @@ function lettersOf(index: number): string {
 }
 
 /**
- * The number of a disk: "xvda", "xvdaa3", "d2p1", "hdc", "sda", or a number itself (decimal or 0x...).
+ * The number of a disk: "xvda", "xvdaa3", "d2p1", "hdc", "sda", or a number itself (decimal or 0x...). libxl stops at hdd, the last that has
+ * a number; files written for xend name hde and beyond. Linux's front end calls hda to hdd xvda to xvdd, so that hde is xvde.
  * @returns undefined where it is none
  */
 export function diskNumber(name: string): number | undefined {
@@ -45,7 +46,8 @@ export function diskNumber(name: string): number | undefined {
 	const disk = letters(other[2] as string);
 	const partition = Number(other[3] ?? 0);
 	if (other[1] === "hd") {
-		return disk > 3 || partition > 63 ? undefined : ((disk < 2 ? 3 : 22) << 8) | ((disk & 1) << 6) | partition;
+		if (disk > 3) return disk <= 15 && partition <= 15 ? XVD | (disk << 4) | partition : undefined;
+		return partition > 63 ? undefined : ((disk < 2 ? 3 : 22) << 8) | ((disk & 1) << 6) | partition;
 	}
 	return disk > 15 || partition > 15 ? undefined : (8 << 8) | (disk << 4) | partition;
 }
