@@ -11,7 +11,7 @@ import { Variants } from "./interpreter/variants.ts";
 import { WARM_VARIANTS } from "./interpreter/warm.ts";
 import * as layout from "./layout.ts";
 import type { Memory } from "./memory.ts";
-import { type Access, type Environment, Exit, type Processor, Vector } from "./processor.ts";
+import { Access, type Environment, Exit, type Processor, type StoreHandler, Vector } from "./processor.ts";
 import { Flag, Gpr, Registers } from "./registers.ts";
 import { forms } from "./semantics/index.ts";
 import { simdService } from "./simd/service.ts";
@@ -127,6 +127,7 @@ export class Engine implements Processor {
 				memory: memory.wasm,
 				table,
 				codeWritten: (mfn: number) => this.code.drop(mfn),
+				divertedStore: (offset: number, length: number, value: number) => this.storeDiverted(offset, length, value),
 				decode: () => this.code.decodeAtRip(),
 				becameHot: () => this.translator?.becameHot(),
 				crossingValid: (at: number) => this.code.crossingValid(at),
@@ -159,6 +160,8 @@ export class Engine implements Processor {
 				options.codeBudget,
 			);
 		}
+		this.running = memory.bytes.subarray(layout.STATE, layout.STATE + layout.CONTEXT_SIZE);
+		memory.setU64(layout.DIVERTED_PAGE, layout.NO_PAGE);
 		for (let space = 0; space < layout.TLB_CONTEXTS; space++) {
 			memory.fill(layout.TLB + space * layout.TLB_SIZE, layout.TLB_SIZE, layout.NO_PAGE);
 			memory.setU8(layout.SPACE_MODES + space, 1);
@@ -233,6 +236,51 @@ export class Engine implements Processor {
 			this.translator?.work(this.instructions);
 			const reason = this.finish(memory.u32(layout.EXIT_REASON) as Exit);
 			if (reason !== undefined && reason !== Exit.fuel) return reason;
+		}
+	}
+
+	/** The running context as bytes, and what it was before a diverted instruction. */
+	private readonly running: Uint8Array;
+	private readonly before = new Uint8Array(layout.CONTEXT_SIZE);
+	private storeHandler: StoreHandler | undefined;
+	/** Offset of a modification in the diverted page that the handler has refused: its instruction may have changed registers; -1 for none. */
+	private refused = -1;
+
+	private storeDiverted(offset: number, length: number, value: number): number {
+		if (this.storeHandler?.(offset, length, value) === true) return 1;
+		// A plain store faults like any other, before its instruction has changed anything.
+		if (value === layout.CROSSING) this.refused = offset;
+		return 0;
+	}
+
+	/** Whether RCX, the count of a repeated instruction, is no longer what it was before the diverted instruction. */
+	private countHasChanged(): boolean {
+		const at = Gpr.rcx * 8;
+		for (let byte = at; byte < at + 8; byte++) if (this.running[byte] !== this.before[byte]) return true;
+		return false;
+	}
+
+	runDiverted(page: number, store: StoreHandler): Exit {
+		const { memory } = this;
+		this.before.set(this.running);
+		this.storeHandler = store;
+		this.refused = -1;
+		memory.setU64(layout.DIVERTED_PAGE, page);
+		try {
+			this.main.enter();
+			const exit = this.singleStep();
+			const reason = exit === undefined ? undefined : this.finish(exit);
+			if (this.refused >= 0) {
+				this.running.set(this.before);
+				this.translate(page + this.refused, Access.write, memory.u32(layout.CURRENT_SPACE));
+				return Exit.exception;
+			}
+			if (reason === undefined) return this.trapAfterStep ? Exit.exception : Exit.fuel;
+			// A repeated instruction that has got further: what remains faults anew.
+			return reason === Exit.exception && this.countHasChanged() ? Exit.fuel : reason;
+		} finally {
+			memory.setU64(layout.DIVERTED_PAGE, layout.NO_PAGE);
+			this.storeHandler = undefined;
 		}
 	}
 

@@ -123,6 +123,8 @@ export const TSC_WINDOW = 0x2118;
 export const TSC_LEFT = 0x211c;
 export const TSC_BASE = 0x2120;
 export const TSC_LAST = 0x2128;
+/** i64: the virtual page whose stores go to a handler while one instruction runs ({@link Processor.runDiverted}); NO_PAGE else. */
+export const DIVERTED_PAGE = 0x2130;
 /** Value of a store on its way through the slow path. */
 export const STORE_BUFFER = 0x2080;
 /** Copy of the bytes of an access that crosses a page, while it is being read or modified (up to 4 KiB). */

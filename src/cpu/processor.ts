@@ -88,6 +88,12 @@ export interface Environment {
 	readonly emitExits?: ExitEmitter;
 }
 
+/**
+ * Does a store in memory's place: bytes `offset` to `offset + length` of the diverted page become those at linear address `value`.
+ * @returns false where the store is refused; then nothing has changed.
+ */
+export type StoreHandler = (offset: number, length: number, value: number) => boolean;
+
 /** One processor. It has one running context at a time; {@link switchContext} changes which. */
 export interface Processor {
 	readonly memory: Memory;
@@ -97,6 +103,14 @@ export interface Processor {
 	 * {@link executed} tells how many were.
 	 */
 	run(fuel: number): Exit;
+	/**
+	 * Executes the one instruction at RIP with its stores to a virtual page given to `store` in place of memory, whatever the page tables allow; loads
+	 * read memory. For stores that fault because somebody watches the page. It counts neither as executed nor as fuel.
+	 * @param page signed virtual address of the page, in the running address space
+	 * @returns Exit.fuel: the instruction is done, or a repeated one has got further, and the run may go on. Else as {@link run}; a refused store is
+	 * the page fault that it is without a handler, and the instruction has then changed nothing.
+	 */
+	runDiverted(page: number, store: StoreHandler): Exit;
 	/** Instructions executed since creation. */
 	readonly executed: number;
 	/** Exits that {@link Environment.emitExits}'s code has dealt with since creation. Each took one of the fuel, and is no instruction. */

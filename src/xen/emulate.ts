@@ -10,7 +10,7 @@ import { CR0_TS, CR4_GUEST_MASK, Cr4, INITIAL_CR4, VCPU_INFO_CR2 } from "./abi/a
 import { Errno } from "./abi/errno.ts";
 import { cpuid } from "./cpuid.ts";
 import { debugRegister, setDebugRegister } from "./hypercalls/traps.ts";
-import { decodeModRm, decodeOpcode, fetch, immediate, instruction, nextByte, operandSize } from "./instruction.ts";
+import { decodeModRm, decodeOpcode, fetch, instruction, nextByte, operandSize } from "./instruction.ts";
 import { RESTART } from "./mm/entries.ts";
 import { setKernelRoot } from "./mm/roots.ts";
 import { type MsrValue, msrName, readMsr, writeMsr } from "./msr.ts";
@@ -85,7 +85,7 @@ function describe(vcpu: Vcpu): string {
 }
 
 /** Ends an emulated instruction: RIP behind it, no more RF, and #DB where the guest single-steps. */
-export function retire(vcpu: Vcpu, length: number): void {
+function retire(vcpu: Vcpu, length: number): void {
 	const { registers } = vcpu;
 	const { rflags } = registers;
 	registers.rip += length;
@@ -277,8 +277,7 @@ function writeDebug(vcpu: Vcpu): Outcome {
 /** Port number of IN and OUT: an immediate byte or DX; -1 where the byte is missing. */
 function portOperand(vcpu: Vcpu): number {
 	if ((instruction.opcode & 8) !== 0) return vcpu.registers.low(Gpr.rdx) & 0xffff;
-	const port = immediate(1);
-	return port === undefined ? -1 : port & 0xff;
+	return nextByte();
 }
 
 /** Bytes of a port access: REX.W has no meaning for IN and OUT. */

@@ -1,10 +1,10 @@
 /**
- * A decoder for the few instructions that the hypervisor executes in a guest's place (emulate.ts, emulate-store.ts). It finds
+ * A decoder for the few instructions that the hypervisor executes in a guest's place (emulate.ts). It finds
  * prefixes, opcode, ModRM and where the instruction ends; operands' addresses are not needed, as the fault tells them. The
  * processor's own decoder is for speed and knows no faults' reasons; this one reads guest memory as data.
  */
 import { Access } from "../cpu/processor.ts";
-import { Gpr, Segment } from "../cpu/registers.ts";
+import { Segment } from "../cpu/registers.ts";
 import type { Vcpu } from "./vcpu.ts";
 
 /** The architecture's limit. */
@@ -129,28 +129,9 @@ export function decodeModRm(): boolean {
 }
 
 /** Passes over bytes whose value does not matter. */
-export function skip(count: number): boolean {
+function skip(count: number): boolean {
 	instruction.length += count;
 	return instruction.length <= instruction.available;
-}
-
-/** A sign-extended immediate of 1, 2 or 4 bytes, or undefined where bytes are missing. */
-export function immediate(size: number): number | undefined {
-	const { bytes, length } = instruction;
-	if (!skip(size)) return undefined;
-	switch (size) {
-		case 1:
-			return ((bytes[length] as number) << 24) >> 24;
-		case 2:
-			return (((bytes[length] as number) | ((bytes[length + 1] as number) << 8)) << 16) >> 16;
-		default:
-			return (
-				(bytes[length] as number) |
-				((bytes[length + 1] as number) << 8) |
-				((bytes[length + 2] as number) << 16) |
-				((bytes[length + 3] as number) << 24)
-			);
-	}
 }
 
 /** Operand size in bytes of an opcode whose lowest bit is its width. */
@@ -158,9 +139,4 @@ export function operandSize(): number {
 	if ((instruction.opcode & 1) === 0) return 1;
 	if ((instruction.rex & 8) !== 0) return 8;
 	return instruction.operand16 ? 2 : 4;
-}
-
-/** Whether a byte register operand is AH, CH, DH or BH: numbers 4 to 7 without REX. */
-export function isHighByte(register: number, size: number): boolean {
-	return size === 1 && instruction.rex === 0 && register >= Gpr.rsp && register <= Gpr.rdi;
 }

@@ -3,14 +3,14 @@
  * code it decides what their exits mean for a PV guest (DESIGN section 3). The scheduler has made the vCPU's context the
  * processor's. Nothing here allocates.
  */
-import { Exit, PageFault, Vector } from "../cpu/processor.ts";
+import { Exit, Vector } from "../cpu/processor.ts";
 import { Gpr } from "../cpu/registers.ts";
 import { emulateForcedInvalidOpcode, emulatePrivileged } from "./emulate.ts";
-import { emulatePageTableWrite } from "./emulate-store.ts";
 import { Call } from "./fast/hypercalls.ts";
 import { dispatchHypercall } from "./hypercalls/index.ts";
 import { REQUEST_WORK } from "./hypercalls/mmu.ts";
 import { ldtFaultAddress } from "./mm/ldt.ts";
+import { isPageTableWrite, writePageTable } from "./mm/ptwr.ts";
 import {
 	deliverEvents,
 	deliverNmi,
@@ -82,8 +82,7 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 				left -= systemCall(vcpu);
 				break;
 			case Exit.exception:
-				left--;
-				exception(vcpu);
+				left -= exception(vcpu);
 				break;
 			case Exit.softwareInterrupt:
 				left--;
@@ -118,14 +117,18 @@ function systemCall(vcpu: Vcpu): number {
 	return 1;
 }
 
-function exception(vcpu: Vcpu): void {
+/** @returns what it is charged as, in instructions */
+function exception(vcpu: Vcpu): number {
 	const { registers } = vcpu;
 	const { vector, errorCode, cr2 } = registers;
 	switch (vector) {
 		case Vector.pageFault:
 			// A guest kernel's store to a page table, which is mapped read-only: done on its behalf where it is allowed.
-			if (vcpu.kernelMode && (errorCode & PageFault.write) !== 0 && emulatePageTableWrite(vcpu, cr2, errorCode)) {
-				return;
+			if (isPageTableWrite(vcpu, cr2, errorCode)) {
+				const stores = writePageTable(vcpu, cr2);
+				if (stores !== 0) return stores;
+				injectException(vcpu, registers.vector, registers.errorCode);
+				return 1;
 			}
 			break;
 		case Vector.generalProtection: {
@@ -134,19 +137,20 @@ function exception(vcpu: Vcpu): void {
 				// Xen reads the LDT where the guest has it mapped, and a page that is missing there is the guest's fault to take.
 				registers.cr2 = missing;
 				injectException(vcpu, Vector.pageFault, 0);
-				return;
+				return 1;
 			}
-			if (emulatePrivileged(vcpu, errorCode)) return;
+			if (emulatePrivileged(vcpu, errorCode)) return 1;
 			break;
 		}
 		case Vector.invalidOpcode:
-			if (emulateForcedInvalidOpcode(vcpu)) return;
+			if (emulateForcedInvalidOpcode(vcpu)) return 1;
 			break;
 		case Vector.deviceNotAvailable:
 			deviceNotAvailable(vcpu);
-			return;
+			return 1;
 	}
 	// Looking at the instruction may have met a page of its own that is not there.
 	registers.cr2 = cr2;
 	injectException(vcpu, vector, errorCode);
+	return 1;
 }

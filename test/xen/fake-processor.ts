@@ -30,6 +30,10 @@ export class FakeProcessor implements Processor {
 		return step();
 	}
 
+	/** It executes nothing: the store faults as it did. */
+	runDiverted(): Exit {
+		return Exit.exception;
+	}
 	switchContext(): void {}
 	flushAll(): void {}
 	flushSpace(): void {}

@@ -1,6 +1,8 @@
-/** A small PV guest over a FakeProcessor: one vCPU, real page tables of the hypervisor's own checking, a stack, a shared_info. */
+/** A small PV guest over a FakeProcessor, or over the real one: one vCPU, real page tables of the hypervisor's own checking, a stack, a shared_info. */
+import { createProcessor, type EngineOptions } from "../../src/cpu/engine.ts";
+import { STATE } from "../../src/cpu/layout.ts";
 import { Memory } from "../../src/cpu/memory.ts";
-import { Access, Exit } from "../../src/cpu/processor.ts";
+import { Access, type Environment, Exit, type Processor } from "../../src/cpu/processor.ts";
 import { Gpr, type Registers } from "../../src/cpu/registers.ts";
 import type { Clock } from "../../src/xen/clock.ts";
 import type { Domain } from "../../src/xen/domain.ts";
@@ -52,9 +54,8 @@ class TestClock implements Clock {
 	}
 }
 
-export interface TrapGuest {
+interface SmallGuest {
 	readonly hypervisor: Hypervisor;
-	readonly processor: FakeProcessor;
 	readonly memory: Memory;
 	readonly domain: Domain;
 	readonly vcpu: Vcpu;
@@ -64,21 +65,81 @@ export interface TrapGuest {
 	at(virtualAddress: number): number;
 	/** The 64-bit words at a virtual address, as signed numbers. */
 	words(virtualAddress: number, count: number): number[];
-	/** Runs the steps, each an exit, then stops. */
-	run(...steps: Step[]): void;
-	/** Makes a hypercall from guest kernel mode; its RAX as a signed number. */
-	hypercall(number: number, ...args: number[]): number;
 	/** Puts bytes at RIP. */
 	code(...bytes: number[]): void;
 }
 
+export interface TrapGuest extends SmallGuest {
+	readonly processor: FakeProcessor;
+	/** Runs the steps, each an exit, then stops. */
+	run(...steps: Step[]): void;
+	/** Makes a hypercall from guest kernel mode; its RAX as a signed number. */
+	hypercall(number: number, ...args: number[]): number;
+}
+
+export interface ExecutingGuest extends SmallGuest {
+	/** Executes the instruction at RIP, or takes the exit that it ends in. */
+	step(): void;
+}
+
+const OPTIONS: EngineOptions = { tier: "interpreter", emittedExits: false };
+
+/** Over the real processor. */
+export function createExecutingGuest(): ExecutingGuest {
+	const guest = build((memory, environment) => createProcessor(memory, environment, OPTIONS));
+	const { vcpu, processor } = guest;
+	processor.switchContext(vcpu.slot);
+	vcpu.registers.base = STATE;
+	return {
+		...guest,
+		step: () => {
+			vcpu.reschedule = false;
+			runVcpu(vcpu, 1);
+		},
+	};
+}
+
 export function createTrapGuest(): TrapGuest {
+	const guest = build((memory) => new FakeProcessor(memory));
+	const { processor, registers, vcpu } = guest;
+	processor.context = registers.base;
+	const run = (...steps: Step[]): void => {
+		processor.script.push(...steps);
+		vcpu.reschedule = false;
+		processor.script.push(() => {
+			vcpu.reschedule = true;
+			return Exit.fuel;
+		});
+		runVcpu(vcpu, 1000);
+		processor.script.length = 0;
+	};
+	return {
+		...guest,
+		run,
+		hypercall: (number, ...args) => {
+			registers.set(Gpr.rax, number);
+			const order = [Gpr.rdi, Gpr.rsi, Gpr.rdx, Gpr.r10, Gpr.r8, Gpr.r9];
+			args.forEach((value, index) => {
+				registers.set(order[index] as number, value);
+			});
+			run(() => {
+				registers.rip += 2;
+				return Exit.syscall;
+			});
+			return registers.get(Gpr.rax);
+		},
+	};
+}
+
+function build<P extends Processor>(
+	create: (memory: Memory, environment: Environment) => P,
+): SmallGuest & { readonly processor: P } {
 	const memory = new Memory(128);
-	let processor!: FakeProcessor;
+	let processor!: P;
 	const hypervisor = createHypervisor({
 		memory,
-		createProcessor: (of) => {
-			processor = new FakeProcessor(of);
+		createProcessor: (of, environment) => {
+			processor = create(of, environment);
 			return processor;
 		},
 		createClock: () => new TestClock(),
@@ -130,7 +191,6 @@ export function createTrapGuest(): TrapGuest {
 	vcpu.kernelStackPointer = STACK2_TOP;
 	hypervisor.scheduler.current = vcpu;
 	const { registers } = vcpu;
-	processor.context = registers.base;
 	registers.rip = CODE;
 	registers.set(Gpr.rsp, STACK_TOP - 0x100);
 
@@ -139,7 +199,7 @@ export function createTrapGuest(): TrapGuest {
 		if (linear < 0) throw new Error(`not mapped: ${virtualAddress.toString(16)}`);
 		return linear;
 	};
-	const guest: TrapGuest = {
+	return {
 		hypervisor,
 		processor,
 		memory,
@@ -150,33 +210,12 @@ export function createTrapGuest(): TrapGuest {
 		at,
 		words: (virtualAddress, count) =>
 			Array.from({ length: count }, (_, index) => memory.i64(at(virtualAddress + index * 8))),
-		run: (...steps) => {
-			processor.script.push(...steps);
-			vcpu.reschedule = false;
-			processor.script.push(() => {
-				vcpu.reschedule = true;
-				return Exit.fuel;
-			});
-			runVcpu(vcpu, 1000);
-			processor.script.length = 0;
-		},
-		hypercall: (number, ...args) => {
-			registers.set(Gpr.rax, number);
-			const order = [Gpr.rdi, Gpr.rsi, Gpr.rdx, Gpr.r10, Gpr.r8, Gpr.r9];
-			args.forEach((value, index) => {
-				registers.set(order[index] as number, value);
-			});
-			guest.run(() => {
-				registers.rip += 2;
-				return Exit.syscall;
-			});
-			return registers.get(Gpr.rax);
-		},
 		code: (...bytes) => {
 			bytes.forEach((byte, index) => {
-				memory.setU8(at(registers.rip + index), byte);
+				const to = at(registers.rip + index);
+				processor.codeChanged(memory.frameAt(to));
+				memory.setU8(to, byte);
 			});
 		},
 	};
-	return guest;
 }

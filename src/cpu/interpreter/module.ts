@@ -174,7 +174,8 @@ export function emitMain(
 	const crossingValid = module.import("engine", "crossingValid", ["i32"], "i32");
 	/** () -> time stamp in ticks, a whole number; RUN_LEFT tells the moment. Sets TSC_WINDOW. */
 	const readTsc = module.import("engine", "readTsc", [], "f64");
-	const mmu = emitMmu(module, codeWritten);
+	const divertedStore = module.import("engine", "divertedStore", ["i32", "i32", "i32"], "i32");
+	const mmu = emitMmu(module, { codeWritten, divertedStore });
 	const enter = emitEnter(module, mmu);
 	const timeStamp = emitTimeStamp(module, readTsc);
 	const handleExit = emitHandleExit(module, {

@@ -36,7 +36,7 @@ export interface MmuFunctions {
 	readonly slowStore: FunctionReference;
 	/** (address, bytes) -> linear address for reading and writing, possibly CROSSING, or 0. */
 	readonly slowModify: FunctionReference;
-	/** Writes CROSSING back after a modification. */
+	/** Writes CROSSING back after a modification, or gives it to the handler of diverted stores. */
 	readonly commitCrossing: FunctionReference;
 	readonly flushHalf: FunctionReference;
 	readonly flushSpace: FunctionReference;
@@ -47,8 +47,15 @@ export interface MmuFunctions {
 	readonly forgetFrame: FunctionReference;
 }
 
-/** @param codeWritten import (mfn): a guest's store is about to change a frame with code. */
-export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): MmuFunctions {
+/** Imports of the slow paths. */
+export interface MmuImports {
+	/** (mfn): a guest's store is about to change a frame with code. */
+	readonly codeWritten: FunctionReference;
+	/** (offset in the diverted page, bytes, their linear address) -> 1 where the handler of {@link Processor.runDiverted} has done the store, else 0. */
+	readonly divertedStore: FunctionReference;
+}
+
+export function emitMmu(module: ModuleBuilder, { codeWritten, divertedStore }: MmuImports): MmuFunctions {
 	const fill = module.function("fill", ["i64", "i32", "i32"], "i32", emitFill);
 	const at = (f: FunctionBuilder, address: I64, access: number): I32 =>
 		f.callFor("i32", fill, address, i32.const(access), i32.load(i32.const(layout.CURRENT_SPACE)));
@@ -90,6 +97,17 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		);
 	};
 
+	/** Whether an access lies in the page whose stores are diverted. */
+	const isDiverted = (address: I64, bytes: I32): I32 => {
+		const last = i64.add(address, i64.extend_i32_u(i32.sub(bytes, i32.const(1))));
+		const page = (of: I64): I64 => i64.and(of, i64.const(-4096));
+		return i32.and(
+			i64.eq(page(address), i64.load(i32.const(layout.DIVERTED_PAGE))),
+			i64.eq(page(last), i64.load(i32.const(layout.DIVERTED_PAGE))),
+		);
+	};
+	const offsetInPage = (address: I64): I32 => i32.and(i32.wrap(address), i32.const(4095));
+
 	const slowRead = module.function("slowRead", ["i64", "i32"], "i32", (f) => {
 		const address = f.parameter(0, "i64");
 		const bytes = f.parameter(1, "i32");
@@ -105,6 +123,11 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		const address = f.parameter(0, "i64");
 		const bytes = f.parameter(1, "i32");
 		countMiss(f);
+		// What the handler refuses faults like any store.
+		f.if(isDiverted(address, bytes), () => {
+			const stored = f.callFor("i32", divertedStore, offsetInPage(address), bytes, i32.const(layout.STORE_BUFFER));
+			f.if(stored, () => f.return(i32.const(1)));
+		});
 		const { first, second, count } = split(f, address, bytes, Access.write);
 		writeToCode(f, first);
 		f.if(
@@ -123,11 +146,20 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 		const address = f.parameter(0, "i64");
 		const bytes = f.parameter(1, "i32");
 		countMiss(f);
+		const parts = i32.const(layout.CROSSING_PARTS);
+		f.if(isDiverted(address, bytes), () => {
+			const linear = f.let(at(f, address, Access.read));
+			f.if(i32.eqz(linear), () => f.return(zero));
+			f.memoryCopy(i32.const(layout.CROSSING), linear, bytes);
+			f.store32(parts, zero);
+			f.store32(parts, bytes, 4);
+			f.store32(parts, offsetInPage(address), 8);
+			f.return(i32.const(layout.CROSSING));
+		});
 		const { first, second, count } = split(f, address, bytes, Access.write);
 		writeToCode(f, first);
 		f.if(i32.eqz(second), () => f.return(first));
 		writeToCode(f, second);
-		const parts = i32.const(layout.CROSSING_PARTS);
 		f.store32(parts, first);
 		f.store32(parts, count, 4);
 		f.store32(parts, second, 8);
@@ -140,6 +172,11 @@ export function emitMmu(module: ModuleBuilder, codeWritten: FunctionReference): 
 	const commitCrossing = module.function("commitCrossing", [], undefined, (f) => {
 		const parts = i32.const(layout.CROSSING_PARTS);
 		const count = f.let(i32.load(parts, 4));
+		// No first part: a private copy for the handler, who takes note of what it refuses.
+		f.if(i32.eqz(i32.load(parts)), () => {
+			f.let(f.callFor("i32", divertedStore, i32.load(parts, 8), count, i32.const(layout.CROSSING)));
+			f.return();
+		});
 		f.memoryCopy(i32.load(parts), i32.const(layout.CROSSING), count);
 		f.memoryCopy(i32.load(parts, 8), i32.add(i32.const(layout.CROSSING), count), i32.load(parts, 12));
 	});

@@ -3,7 +3,7 @@
  * single steps; then the instruction is executed again, which is where interrupts and the instruction budget get their turn.
  * After every step the registers say what remains, so a fault in the middle resumes there.
  */
-import { FLAGS_OTHER } from "../layout.ts";
+import { CROSSING, FLAGS_OTHER } from "../layout.ts";
 import { Flag, Gpr } from "../registers.ts";
 import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
@@ -58,6 +58,9 @@ const minimum = (c: Context, left: I64, right: I64): I64 => {
 	return c.f.let(select(i64.lt_u(a, b), a, b));
 };
 
+/** A single byte's address is that of a private copy only if stores to its page are diverted (mmu/walk.ts): those are made one by one. */
+const isPrivateCopy = (linear: I32): I32 => i32.eq(linear, i32.const(CROSSING));
+
 /** Elements that a bulk operation may handle: all that remain, but none beyond the page of any of the addresses. */
 function portion(c: Context, bits: number, addresses: readonly I64[]): I64 {
 	let elements = c.f.let(count(c));
@@ -103,6 +106,7 @@ for (const [opcode, byte] of [
 				const bytes = f.let(i32.wrap(i64.mul(elements, i64.const(bits / 8))));
 				const source = c.linear(from, "r");
 				const destination = c.linear(to, "w");
+				f.brIf(stepwise, isPrivateCopy(destination));
 				// A destination that starts inside the source repeats what was just written: only steps do that.
 				f.brIf(stepwise, i32.lt_u(i32.sub(i32.sub(destination, source), i32.const(1)), i32.sub(bytes, i32.const(1))));
 				f.memoryCopy(destination, source, bytes);
@@ -141,7 +145,9 @@ for (const [opcode, byte] of [
 				const pattern = i64.mul(i64.and(value, i64.const(0xff)), i64.const(0x0101_0101_0101_0101n));
 				f.brIf(stepwise, i64.ne(zext(pattern, bits), value));
 				const bytes = f.let(i32.wrap(i64.mul(elements, i64.const(bits / 8))));
-				f.memoryFill(c.linear(to, "w"), i32.wrap(value), bytes);
+				const destination = f.let(c.linear(to, "w"));
+				f.brIf(stepwise, isPrivateCopy(destination));
+				f.memoryFill(destination, i32.wrap(value), bytes);
 				finishPortion(c, bits, elements, [Gpr.rdi]);
 				f.br(done);
 			});

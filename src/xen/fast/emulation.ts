@@ -1,6 +1,6 @@
 /**
  * The two instructions of a Linux kernel that fault most often in a PV guest, emitted: XCHG with an entry of an L1 table, which is mapped
- * read-only (ptep_get_and_clear; emulate-store.ts has the others), and RDMSR of KERNEL_GS_BASE, once a context switch (emulate.ts).
+ * read-only (ptep_get_and_clear; mm/ptwr.ts does any other), and RDMSR of KERNEL_GS_BASE, once a context switch (emulate.ts).
  */
 import { CR2, ERROR_CODE, FLAGS_OTHER, LONG_MODE, NOT_CANONICAL, STATE } from "../../cpu/layout.ts";
 import { PageFault } from "../../cpu/processor.ts";

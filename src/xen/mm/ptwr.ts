@@ -1,27 +1,18 @@
 /**
  * Writable page tables: a guest kernel may store to its L1 tables as if they were memory. The mapping is read-only, the store faults, and the
- * emulator of the instruction brings its bytes here (VMASST_TYPE_writable_pagetables).
+ * processor executes its instruction once more with its stores brought here (VMASST_TYPE_writable_pagetables). Linux does so for ptep_set_wrprotect
+ * (LOCK BTR, LOCK AND), ptep_get_and_clear (XCHG) and others: the path is warm.
  */
-import { PageFault } from "../../cpu/processor.ts";
+import type { Memory } from "../../cpu/memory.ts";
+import { Exit, PageFault } from "../../cpu/processor.ts";
+import { pageOffset } from "../guest-memory.ts";
+import { TraceCategory } from "../trace.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { updateL1Entry } from "./entries.ts";
 import { FrameType } from "./frame-info.ts";
 import { Pte, pteFrame } from "./pte.ts";
 import { assisted, VmAssist } from "./vm-assist-bits.ts";
 import { findL1Entry } from "./walk.ts";
-
-export const PageTableWrite = {
-	/** The store has been done. */
-	done: 0,
-	/** It is not one that can be: the guest gets its page fault. */
-	refused: 1,
-	/** The entry was not what the CMPXCHG expected; {@link pageTableWord} is what it holds. */
-	mismatch: 2,
-} as const;
-export type PageTableWrite = (typeof PageTableWrite)[keyof typeof PageTableWrite];
-
-/** The word, of the store's size, that a CMPXCHG found. */
-export const pageTableWord = { low: 0, high: 0 };
 
 /** Whether a page fault of the guest's kernel is a store to one of its L1 tables. `errorCode` is the fault's. */
 export function isPageTableWrite(vcpu: Vcpu, faultAddress: number, errorCode: number): boolean {
@@ -42,57 +33,58 @@ function tableAt(vcpu: Vcpu, virtualAddress: number): number {
 }
 
 /**
- * Stores to an L1 table at a virtual address of the guest's kernel.
- * @param size bytes: 1, 2, 4 or 8, and the address a multiple of it
- * @param low @param high the value; what is above `size` is ignored
- * @param expected for a CMPXCHG, the value that must be there
+ * Executes the instruction at RIP, which has faulted in storing to an L1 table of its guest's kernel ({@link isPageTableWrite}), with its stores checked
+ * and done as mmu_update's are.
+ * @returns how many stores it has made, at least 1 where the guest goes on. 0: there is an exception in its registers, which is its page fault unless
+ * the instruction has another.
  */
-export function pageTableWrite(
-	vcpu: Vcpu,
-	virtualAddress: number,
-	size: number,
-	low: number,
-	high: number,
-	expected?: { readonly low: number; readonly high: number },
-): PageTableWrite {
-	const { frames } = vcpu.domain.hypervisor;
+export function writePageTable(vcpu: Vcpu, faultAddress: number): number {
+	const { processor, trace } = vcpu.domain.hypervisor;
+	const table = tableAt(vcpu, faultAddress);
+	const page = faultAddress - pageOffset(faultAddress);
+	let stores = 0;
+	const exit = processor.runDiverted(page, (offset, length, value) => {
+		stores++;
+		return storeToTable(vcpu, table, offset, length, value);
+	});
+	if (exit !== Exit.fuel) return 0;
+	trace.count("emulatedPageTableWrites");
+	if ((trace.categories & TraceCategory.emulation) !== 0) trace.emulated(vcpu, "page table write");
+	return Math.max(1, stores);
+}
+
+/**
+ * Stores bytes to an L1 table: 1, 2, 4 or 8 of one entry, at a multiple of their number. Others only where they change nothing, as a CMPXCHG16B that
+ * compares unequal.
+ * @param table its frame
+ * @param value linear address of the bytes
+ * @returns false where they are refused; nothing has changed
+ */
+export function storeToTable(vcpu: Vcpu, table: number, offset: number, length: number, value: number): boolean {
+	const { domain } = vcpu;
+	const { frames, memory } = domain.hypervisor;
+	const aligned = offset % length === 0;
+	if (!aligned || (length !== 1 && length !== 2 && length !== 4 && length !== 8)) {
+		const to = memory.frame(table) + offset;
+		if (length <= 16 && sameBytes(memory, to, value, length)) return true;
+		frames.complain(domain.id, `ptwr_emulate: bad access (${length} bytes at ${offset.toString(16)} of a table)`);
+		return false;
+	}
 	const { words } = frames;
-	const offset = ((virtualAddress % 4096) + 4096) % 4096;
-	const mfn = tableAt(vcpu, virtualAddress);
-	if (mfn === 0 || (size !== 1 && size !== 2 && size !== 4 && size !== 8) || offset % size !== 0) {
-		frames.complain(vcpu.domain.id, `ptwr_emulate: bad access (${size} bytes at ${virtualAddress.toString(16)})`);
-		return PageTableWrite.refused;
-	}
-	const at = frames.entry(mfn, offset >>> 3);
-	const oldLow = words[at]!;
-	const oldHigh = words[at + 1]!;
-	// The bytes within the entry that the store covers, as masks of its halves.
-	const shift = (offset & 3) * 8;
-	const mask = size >= 4 ? 0xffff_ffff : ((1 << (size * 8)) - 1) << shift;
-	const lowMask = size === 8 || (offset & 4) === 0 ? mask : 0;
-	const highMask = size === 8 || (offset & 4) !== 0 ? mask : 0;
-	const newHigh = size === 8 ? high : low << shift;
-	if (expected !== undefined) {
-		const wantedLow = expected.low << shift;
-		const wantedHigh = size === 8 ? expected.high : wantedLow;
-		if (((oldLow ^ wantedLow) & lowMask) !== 0 || ((oldHigh ^ wantedHigh) & highMask) !== 0) {
-			pageTableWord.low = (size === 8 ? oldLow : (((offset & 4) !== 0 ? oldHigh : oldLow) & mask) >>> shift) >>> 0;
-			pageTableWord.high = size === 8 ? oldHigh : 0;
-			return PageTableWrite.mismatch;
-		}
-	}
-	const owner = vcpu.domain.id;
-	const result = updateL1Entry(
-		frames,
-		mfn,
-		at,
-		((oldLow & ~lowMask) | ((low << shift) & lowMask)) >>> 0,
-		((oldHigh & ~highMask) | (newHigh & highMask)) >>> 0,
-		0,
-		owner,
-		owner,
-	);
-	if (result === 0) return PageTableWrite.done;
-	frames.complain(owner, `ptwr_emulate: could not get_page_from_l1e() (${result})`);
-	return PageTableWrite.refused;
+	const at = frames.entry(table, offset >>> 3);
+	// The entry with the store's bytes in their place, by way of a copy of it.
+	entry.setInt32(0, words[at]!, true);
+	entry.setInt32(4, words[at + 1]!, true);
+	for (let byte = 0; byte < length; byte++) entry.setUint8((offset & 7) + byte, memory.u8(value + byte));
+	const [low, high] = [entry.getUint32(0, true), entry.getUint32(4, true)];
+	const result = updateL1Entry(frames, table, at, low, high, 0, domain.id, domain.id);
+	if (result === 0) return true;
+	frames.complain(domain.id, `ptwr_emulate: could not get_page_from_l1e() (${result})`);
+	return false;
+}
+const entry = new DataView(new ArrayBuffer(8));
+
+function sameBytes(memory: Memory, one: number, other: number, length: number): boolean {
+	for (let byte = 0; byte < length; byte++) if (memory.u8(one + byte) !== memory.u8(other + byte)) return false;
+	return true;
 }

@@ -43,6 +43,9 @@ export class TlbProcessor implements Processor {
 	run(): Exit {
 		return Exit.fuel;
 	}
+	runDiverted(): Exit {
+		return Exit.fuel;
+	}
 	switchContext(): void {}
 	setRoot(space: number, mfn: number): void {
 		this.roots[space] = mfn;

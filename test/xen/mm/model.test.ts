@@ -4,8 +4,9 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { STORE_BUFFER } from "../../../src/cpu/layout.ts";
 import { Memory } from "../../../src/cpu/memory.ts";
-import { Access } from "../../../src/cpu/processor.ts";
+import { Access, PageFault } from "../../../src/cpu/processor.ts";
 import { DOMID_SELF } from "../../../src/xen/abi/domid.ts";
 import { MemoryCommand } from "../../../src/xen/abi/memory.ts";
 import { MmuextCommand } from "../../../src/xen/abi/mmu.ts";
@@ -14,7 +15,7 @@ import { descriptorHypercalls } from "../../../src/xen/hypercalls/descriptors.ts
 import { memoryHypercalls } from "../../../src/xen/hypercalls/memory.ts";
 import { mmuHypercalls } from "../../../src/xen/hypercalls/mmu.ts";
 import { readDescriptor } from "../../../src/xen/mm/gdt.ts";
-import { pageTableWrite } from "../../../src/xen/mm/ptwr.ts";
+import { isPageTableWrite, storeToTable } from "../../../src/xen/mm/ptwr.ts";
 import { outstandingReferences, relinquishDomain } from "../../../src/xen/mm/relinquish.ts";
 import { audit } from "./audit.ts";
 import { type Guest, KERNEL, L4, Machine, P, pte, RW, US } from "./machine.ts";
@@ -162,7 +163,11 @@ class Run {
 				break;
 			}
 			case 12:
-				pageTableWrite(guest.vcpu, address + op.slot * 8, 8, Number(value & 0xffff_ffffn), Number(value >> 32n));
+				machine.memory.setBig(STORE_BUFFER, value);
+				if (isPageTableWrite(guest.vcpu, address, PageFault.present | PageFault.write)) {
+					const table = machine.memory.frameAt(machine.processor.translate(address, Access.read, 0));
+					storeToTable(guest.vcpu, table, op.slot * 8, 8, STORE_BUFFER);
+				}
 				break;
 			case 13: {
 				const at = machine.put(guest, LIST, [target]);
