@@ -1,7 +1,7 @@
 /** `paravirt boot`: a guest on the user's terminal, from its first instruction to its end. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ReadStream, WriteStream } from "node:tty";
+import type { WriteStream } from "node:tty";
 import type { CommandDef } from "citty";
 import { MAX_INDIRECT_SEGMENTS } from "../backends/block/segments.ts";
 import { cacheDirectory } from "../guests/cache.ts";
@@ -32,7 +32,7 @@ import { argumentsOf, type GuestOptionName } from "./guest-options.ts";
 import { Arguments } from "./options.ts";
 import { attachPipes } from "./piped-input.ts";
 import { createProgress } from "./progress.ts";
-import { attachTerminal, followWindow, onEveryExit, terminalArguments } from "./terminal.ts";
+import { ConsoleTerminal, followWindow, onEveryExit, terminalArguments } from "./terminal.ts";
 
 const MIB = 2 ** 20;
 const USUAL_MEMORY = 512 * MIB;
@@ -97,17 +97,20 @@ async function runGuest(
 		leave = resolve;
 	});
 	let detach: () => void = () => {};
+	const output = process.stdout as WriteStream;
+	// One terminal for all restarts: it is never the host's shell that reads what is typed meanwhile.
+	let terminal: ConsoleTerminal | undefined;
 	const attach = ({ console, store }: GuestDomain): void => {
 		if (!interactive) {
 			detach = attachPipes(console, process.stdin, process.stdout, { handshake });
 			return;
 		}
-		const output = process.stdout as WriteStream;
-		const stop = attachTerminal(console, process.stdin as ReadStream, output, () => leave("left"));
+		terminal ??= new ConsoleTerminal(process.stdin, output, () => leave("left"));
+		terminal.connect(console);
 		const stopSizes = followWindow(output, store);
 		detach = () => {
 			stopSizes();
-			stop();
+			terminal?.disconnect();
 		};
 	};
 	const timer = options.timeout === undefined ? undefined : setTimeout(() => leave("timeout"), options.timeout * 1000);
@@ -157,6 +160,7 @@ async function runGuest(
 		detach();
 		clearTimeout(timer);
 		host.stop();
+		await terminal?.release();
 		allowSignals();
 	}
 }

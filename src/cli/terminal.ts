@@ -3,12 +3,18 @@
  * return, exception, signal. SIGKILL is the one that nothing can be done about (`reset` helps then).
  */
 
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import type { ReadStream, WriteStream } from "node:tty";
 import { SIZE_NODE } from "../guests/init.ts";
 import { TerminalModes } from "./terminal-modes.ts";
+import { TerminalQueries } from "./terminal-queries.ts";
 
 /** Ctrl-], by which `xl console` is left too. */
 export const ESCAPE_KEY = 0x1d;
+
+/** Milliseconds that a terminal has to answer what a guest's program asked it; a network may be in between. Some never do. */
+const ANSWER_PATIENCE = 300;
+const ANSWER_INTERVAL = 10;
 
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const;
@@ -49,43 +55,138 @@ export function onEveryExit(restore: () => void): () => void {
 	};
 }
 
+/** A terminal of this process, with the number of its descriptor. */
+export type TerminalInput = ReadStream & { readonly fd: number };
+
+/** What a raw terminal tells of. */
+export interface TerminalListener {
+	/** Keys, and the terminal's answers to what programs ask it. */
+	onKeys(keys: Uint8Array): void;
+	/** The terminal itself has gone: its window was closed, its line hung up. */
+	onGone(): void;
+}
+
 /**
- * Connects a terminal to a console until the returned function is called.
- * @param leave called when the user presses Ctrl-], or `escapeKey`
+ * A terminal whose every key goes to `listener` until it is released. What is typed meanwhile and has not been read by then is thrown away:
+ * it was meant for what has ended, and must not become a command for the host's shell.
  */
-export function attachTerminal(
-	console: ConsolePort,
-	input: ReadStream,
-	output: NodeJS.WritableStream,
-	leave: () => void,
-	escapeKey = ESCAPE_KEY,
-): () => void {
-	const modes = new TerminalModes();
-	const toGuest = (data: Uint8Array): void => {
-		const end = data.indexOf(escapeKey);
-		if (end !== 0) console.write(end < 0 ? data : data.subarray(0, end));
-		if (end >= 0) leave();
-	};
-	const rawAgain = (): void => {
+export class RawTerminal {
+	private readonly restore: () => void;
+
+	/** @param beforeRestore writes what brings the screen to rest */
+	constructor(input: TerminalInput, { onKeys, onGone }: TerminalListener, beforeRestore: () => void) {
+		// libuv does nothing if it believes that the mode is set already, and a shell has set another since it stopped us.
+		const rawAgain = (): void => {
+			input.setRawMode(false);
+			input.setRawMode(true);
+		};
+		this.restore = onEveryExit(() => {
+			beforeRestore();
+			input.removeListener("data", onKeys);
+			input.pause();
+			discardInput(input);
+			process.removeListener("SIGCONT", rawAgain);
+			input.setRawMode(false);
+			input.removeListener("end", onGone);
+			input.removeListener("error", onGone);
+		});
+		input.on("end", onGone);
+		input.on("error", onGone);
 		input.setRawMode(true);
-	};
-	const stopOutput = console.onOutput((data) => {
-		modes.follow(data);
-		output.write(data);
-	});
-	const detach = onEveryExit(() => {
-		input.removeListener("data", toGuest);
-		process.removeListener("SIGCONT", rawAgain);
-		stopOutput();
-		output.write(modes.restore());
-		input.setRawMode(false);
-		input.pause();
-	});
-	input.setRawMode(true);
-	input.on("data", toGuest);
-	// Whoever stops the process from outside gets the terminal from the shell as the shell left it.
-	process.on("SIGCONT", rawAgain);
-	return detach;
+		input.on("data", onKeys);
+		// Somebody who had the terminal before may have paused it.
+		input.resume();
+		// Whoever stops the process from outside gets the terminal from the shell as the shell left it.
+		process.on("SIGCONT", rawAgain);
+	}
+
+	/** Gives it back as it was. */
+	release(): void {
+		this.restore();
+	}
+}
+
+/** Throws away what the terminal has of input that nobody has read. */
+function discardInput(input: TerminalInput): void {
+	while (input.read() !== null) {}
+	let descriptor: number;
+	try {
+		// A description of its own, so that reading ends if there is no more.
+		descriptor = openSync(`/dev/fd/${input.fd}`, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+	} catch {
+		return;
+	}
+	try {
+		const buffer = new Uint8Array(4096);
+		while (readSync(descriptor, buffer) > 0) {}
+	} catch {
+		// EAGAIN: nothing is left. EIO: the terminal has gone.
+	} finally {
+		closeSync(descriptor);
+	}
+}
+
+/**
+ * The user's terminal as the console of one guest after another: it stays raw, and Ctrl-] leaves, also while one guest has ended and the next has not
+ * been built. What is typed in between is thrown away.
+ */
+export class ConsoleTerminal {
+	private readonly terminal: RawTerminal;
+	private readonly queries = new TerminalQueries();
+	private modes = new TerminalModes();
+	private console: ConsolePort | undefined;
+	private stopOutput: () => void = () => {};
+	private released = false;
+
+	/** @param leave called when the user presses `escapeKey`, or the terminal has gone */
+	constructor(
+		input: TerminalInput,
+		private readonly output: NodeJS.WritableStream,
+		leave: () => void,
+		escapeKey = ESCAPE_KEY,
+	) {
+		const onKeys = (keys: Uint8Array): void => {
+			this.queries.followInput(keys);
+			if (this.released) return;
+			const end = keys.indexOf(escapeKey);
+			if (end !== 0) this.console?.write(end < 0 ? keys : keys.subarray(0, end));
+			if (end >= 0) leave();
+		};
+		this.terminal = new RawTerminal(input, { onKeys, onGone: leave }, () => this.disconnect());
+	}
+
+	/** Makes it the terminal of this console, and of no other. */
+	connect(console: ConsolePort): void {
+		this.disconnect();
+		this.console = console;
+		this.stopOutput = console.onOutput((data) => {
+			this.modes.follow(data);
+			this.queries.followOutput(data);
+			this.output.write(data);
+		});
+	}
+
+	/** The console has ended: the screen comes to rest, with what its programs had switched on. */
+	disconnect(): void {
+		this.console = undefined;
+		this.stopOutput();
+		this.stopOutput = () => {};
+		const rest = this.modes.restore();
+		if (rest !== "") this.output.write(rest);
+		this.modes = new TerminalModes();
+	}
+
+	/** Gives the terminal back as it was, when the answers have come that it still owes to the guest's programs. */
+	async release(): Promise<void> {
+		if (this.released) return;
+		this.released = true;
+		this.disconnect();
+		for (const deadline = performance.now() + ANSWER_PATIENCE; this.queries.unanswered; ) {
+			if (performance.now() >= deadline) break;
+			await new Promise((resolve) => setTimeout(resolve, ANSWER_INTERVAL));
+		}
+		this.terminal.release();
+	}
 }
 
 /**

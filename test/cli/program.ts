@@ -4,6 +4,9 @@ import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
+/** The command, from its source. */
+export const PARAVIRT = [process.execPath, "--import", "tsx", MAIN] as const;
+
 export interface Outcome {
 	/** Exit status; null where a signal has ended it. */
 	readonly status: number | null;
@@ -47,5 +50,5 @@ export async function runProgram(
 
 /** Runs `paravirt ARGUMENTS`. */
 export function runParavirt(args: readonly string[], options: ProgramOptions = {}): Promise<Outcome> {
-	return runProgram([process.execPath, "--import", "tsx", MAIN, ...args], options);
+	return runProgram([...PARAVIRT, ...args], options);
 }

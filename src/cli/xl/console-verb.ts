@@ -1,8 +1,8 @@
 /** `xl console`: the user's terminal, or pipes, as a domain's console. */
-import type { ReadStream, WriteStream } from "node:tty";
+import type { WriteStream } from "node:tty";
 import type { Stream } from "../../toolstack/daemon/client.ts";
 import { UsageError } from "../errors.ts";
-import { attachTerminal, ESCAPE_KEY, followWindow } from "../terminal.ts";
+import { ConsoleTerminal, ESCAPE_KEY, followWindow } from "../terminal.ts";
 import { operand, type Session, type Verb, wholeNumber } from "./verb.ts";
 
 export interface ConsoleOptions {
@@ -26,7 +26,7 @@ export async function attachConsole(
 	const stream = client.stream("console", { domain, number, restarts }, (event) =>
 		output(Buffer.from(event.output, "base64")),
 	);
-	let detach: () => void = () => {};
+	let detach: () => void | Promise<void> = () => {};
 	const left = new Promise<void>((leave) => {
 		detach = interactive
 			? onTerminal(
@@ -46,7 +46,7 @@ export async function attachConsole(
 	try {
 		await Promise.race([stream.result, left]);
 	} finally {
-		detach();
+		await detach();
 		client.close();
 	}
 }
@@ -59,8 +59,8 @@ function onTerminal(
 	leave: () => void,
 	setOutput: SetOutput,
 	setSize: ((size: { readonly rows: number; readonly columns: number }) => Promise<unknown>) | undefined,
-): () => void {
-	const terminal = process.stdout as WriteStream;
+): () => Promise<void> {
+	const window = process.stdout as WriteStream;
 	const port = {
 		write: (bytes: Uint8Array) => {
 			stream.write(bytes);
@@ -72,8 +72,9 @@ function onTerminal(
 			return () => setOutput(() => {});
 		},
 	};
-	const stop = attachTerminal(port, process.stdin as ReadStream, terminal, leave, escapeKey);
-	if (setSize === undefined) return stop;
+	const terminal = new ConsoleTerminal(process.stdin, window, leave, escapeKey);
+	terminal.connect(port);
+	if (setSize === undefined) return () => terminal.release();
 	const tellSize = (rows: number, columns: number): void => {
 		// A domain that has ended has no use for it.
 		setSize({ rows, columns }).catch(() => {});
@@ -84,11 +85,11 @@ function onTerminal(
 			tellSize(rows, columns);
 		},
 	};
-	if (terminal.rows > 0) tellSize(terminal.rows, terminal.columns);
-	const stopSizes = followWindow(terminal, size);
+	if (window.rows > 0) tellSize(window.rows, window.columns);
+	const stopSizes = followWindow(window, size);
 	return () => {
 		stopSizes();
-		stop();
+		return terminal.release();
 	};
 }
 

@@ -1,8 +1,7 @@
 /** `xl top`: what the domains use, refreshed: xentop's columns. On a terminal q leaves it. */
-import type { ReadStream } from "node:tty";
 import type { DomainInfo, HostInfo } from "../../toolstack/info.ts";
 import { parseSeconds } from "../options.ts";
-import { onEveryExit } from "../terminal.ts";
+import { RawTerminal } from "../terminal.ts";
 import { right } from "./format.ts";
 import type { Session, Verb } from "./verb.ts";
 import { wholeNumber } from "./verb.ts";
@@ -74,26 +73,20 @@ async function sampleNow(session: Session): Promise<Sample> {
 /** The terminal while the view is on it: its alternate screen, keys without Enter. */
 class View {
 	private readonly left: Promise<void>;
-	private readonly restore: () => void;
+	private readonly terminal: RawTerminal;
 
 	constructor() {
-		const input = process.stdin as ReadStream;
 		let leave: () => void = () => {};
 		this.left = new Promise((resolve) => {
 			leave = resolve;
 		});
-		const onKey = (keys: Uint8Array): void => {
+		const onKeys = (keys: Uint8Array): void => {
 			if (LEAVING_KEYS.some((key) => keys.includes(key))) leave();
 		};
-		this.restore = onEveryExit(() => {
-			input.removeListener("data", onKey);
-			input.setRawMode(false);
-			input.pause();
+		process.stdout.write("\x1b[?1049h\x1b[?25l");
+		this.terminal = new RawTerminal(process.stdin, { onKeys, onGone: leave }, () => {
 			process.stdout.write("\x1b[?25h\x1b[?1049l");
 		});
-		process.stdout.write("\x1b[?1049h\x1b[?25l");
-		input.setRawMode(true);
-		input.on("data", onKey);
 	}
 
 	show(text: string): void {
@@ -113,7 +106,7 @@ class View {
 	}
 
 	close(): void {
-		this.restore();
+		this.terminal.release();
 	}
 }
 

@@ -7,10 +7,10 @@ import { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
 import { daemonPaths } from "../../../src/toolstack/daemon/paths.ts";
 import { assembleEchoGuest, canAssemble } from "../../host/echo-guest.ts";
 import { ownEnvironment } from "../../toolstack/daemon/running.ts";
+import { runOnTerminal, type TerminalStep } from "../on-terminal.ts";
 import { type Outcome, runProgram } from "../program.ts";
 
 const program = (name: string): string => fileURLToPath(new URL(`../../../src/cli/${name}.ts`, import.meta.url));
-const ON_TERMINAL = fileURLToPath(new URL("../on-terminal.py", import.meta.url));
 const COMMAND = [process.execPath, "--import", "tsx", program("paravirt-xl")] as const;
 
 describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () => {
@@ -49,23 +49,19 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		again.close();
 	}, 300_000);
 
-	const ways: readonly (readonly [name: string, keys: string, signal: string, status: number])[] = [
-		["q", "q", "", 0],
-		["Ctrl-C", "\\x03", "", 0],
-		["SIGTERM", "", "SIGTERM", 143],
+	const ways: readonly (readonly [name: string, step: TerminalStep, status: number])[] = [
+		["q", ["ready", "q"], 0],
+		["Ctrl-C", ["ready", "\x03"], 0],
+		["SIGTERM", ["ready", "", "SIGTERM"], 143],
 	];
 	it.each(ways)(
 		"shows top on a terminal, again and again until %s, and leaves it as it was",
-		async (_, keys, signal, status) => {
-			const onTerminal = ["python3", ON_TERMINAL, keys, signal, ...COMMAND, "top", "-d", "0.1"] as const;
+		async (_, step, status) => {
 			// The domain's name, once in each screen.
-			const { stdout } = await runProgram(onTerminal, { env: { ...environment, READY_COUNT: "3" } });
-			const outcome = JSON.parse(stdout) as Record<"before" | "during" | "after", number[]> & {
-				output: string;
-				status: number;
-			};
+			const steps = [["ready", ""], ["ready", ""], step] as const;
+			const outcome = await runOnTerminal([...COMMAND, "top", "-d", "0.1"], steps, { env: environment });
 			expect(outcome.status, outcome.output).toBe(status);
-			expect((outcome.during[3] as number) & 0o13).toBe(0);
+			expect((outcome.during?.[3] ?? 0o13) & 0o13).toBe(0);
 			expect(outcome.after).toEqual(outcome.before);
 			const { output } = outcome;
 			// The alternate screen, without a cursor; and both as they were.
@@ -86,20 +82,14 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 	);
 
 	it("has a terminal as the console: raw, left with Ctrl-] while the guest goes on, and as it was afterwards", async () => {
-		const onTerminal = ["python3", ON_TERMINAL, "abc\\x03\\x1dd", "", ...COMMAND, "console", "ready"] as const;
-		const { stdout } = await runProgram(onTerminal, { env: environment });
-		const outcome = JSON.parse(stdout) as {
-			before: number[];
-			during: number[];
-			after: number[];
-			output: string;
-			status: number;
-		};
+		const steps = [["ready", "abc\x03\x1dd"]] as const;
+		const outcome = await runOnTerminal([...COMMAND, "console", "ready"], steps, { env: environment });
 		expect(outcome.status, outcome.output).toBe(0);
 		expect(outcome.output).toContain("ready");
 		// ICANON, ECHO and ISIG of c_lflag.
-		expect((outcome.during[3] as number) & 0o13).toBe(0);
+		expect((outcome.during?.[3] ?? 0o13) & 0o13).toBe(0);
 		expect(outcome.after).toEqual(outcome.before);
+		expect(outcome.left).toBe("");
 		const piped = await runProgram([...COMMAND, "console", "ready"], { env: environment, input: "x." });
 		expect(piped).toMatchObject({ status: 0, stderr: "" });
 		expect(piped.stdout).toContain("X");
