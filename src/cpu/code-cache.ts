@@ -101,10 +101,11 @@ export class CodeCache {
 	/** The record of the instruction at RIP; 0 where it cannot be fetched (the exception is in the context block). */
 	decodeAtRip(): number {
 		const { memory } = this;
-		const low = memory.u32(layout.STATE + layout.RIP);
-		const high = memory.u32(layout.STATE + layout.RIP + 4);
 		const space = memory.u32(layout.CURRENT_SPACE);
 		const longMode = memory.u8(layout.STATE + layout.LONG_MODE) !== 0;
+		if (!longMode) this.wrapRip();
+		const low = memory.u32(layout.STATE + layout.RIP);
+		const high = memory.u32(layout.STATE + layout.RIP + 4);
 		const linear = this.mmu.translate(low, high, Access.execute, space);
 		if (linear === 0) return 0;
 		const mfn = memory.frameAt(linear);
@@ -117,6 +118,13 @@ export class CodeCache {
 		const offset = low & (layout.PAGE_SIZE - 1);
 		const known = memory.u32(page.index + offset * 4);
 		return known !== 0 ? known : this.decodeBlock(page, offset, low, high, space, longMode);
+	}
+
+	/**
+	 * Outside 64-bit mode EIP wraps at 4 GiB. Code that has run up to there always comes here, since no page beyond has an execute entry in that mode.
+	 */
+	private wrapRip(): void {
+		for (const at of [layout.RIP, layout.SLOT_PAGE * 8]) this.memory.setU32(layout.STATE + at + 4, 0);
 	}
 
 	/** Record of the instruction at an offset of a page, or 0. */
@@ -242,6 +250,12 @@ export class CodeCache {
 	/** Linear address of the next page's first byte, or 0. */
 	private nextPage(low: number, high: number, space: number): number {
 		const nextLow = ((low & -layout.PAGE_SIZE) + layout.PAGE_SIZE) >>> 0;
+		if (nextLow === 0 && this.memory.u8(layout.STATE + layout.LONG_MODE) === 0) {
+			// An instruction does not wrap with EIP: it goes beyond the code segment's limit.
+			this.memory.setU32(layout.STATE + layout.VECTOR, Vector.generalProtection);
+			this.memory.setU32(layout.STATE + layout.ERROR_CODE, 0);
+			return 0;
+		}
 		return this.mmu.translate(nextLow, nextLow === 0 ? (high + 1) >>> 0 : high, Access.execute, space);
 	}
 

@@ -35,17 +35,14 @@ export const SLOT_FS_BASE = 21;
 export const SLOT_GS_BASE = 22;
 /** Virtual address of the page that holds the instruction being executed: base of RIP-relative addresses. */
 export const SLOT_PAGE = 23;
+/**
+ * Six slots, in the order of the selectors: what compatibility mode adds to an offset within a segment. The base's lower 32 bits, or NULL_SEGMENT
+ * for a null selector. Right in compatibility mode only.
+ */
+export const SLOT_COMPATIBILITY_BASES = 24;
+/** Bit 47 alone: what is added to it is not canonical, so that the MMU refuses an access through a null segment as it does any such address. */
+export const NULL_SEGMENT = 2 ** 47;
 
-export const RIP = 192;
-/** Lazy arithmetic flags; see cpu/semantics/flags.ts. */
-export const FLAG_RESULT = 200;
-export const FLAG_CARRY = 208;
-/** RFLAGS without CF, PF, AF, ZF, SF, OF: TF, IF, DF, IOPL, NT, RF, AC, ID and the bit that is always 1. */
-export const FLAGS_OTHER = 216;
-export const CR2 = 224;
-/** Vector (u32) and error code (u32) of the exception that ended {@link Processor.run}. */
-export const VECTOR = 232;
-export const ERROR_CODE = 236;
 /** Segment selectors, u16 each, in the order ES, CS, SS, DS, FS, GS. */
 export const SELECTORS = 240;
 /** 1 in 64-bit mode, 0 in compatibility mode (CS.L), u8; then CPL, u8. */
@@ -78,6 +75,16 @@ export const EFER = 1008;
 export const XCR0 = 1016;
 /** TSC_AUX, as RDTSCP and RDPID return it. */
 export const TSC_AUX = 1024;
+export const RIP = 1032;
+/** Lazy arithmetic flags; see cpu/semantics/flags.ts. */
+export const FLAG_RESULT = 1040;
+export const FLAG_CARRY = 1048;
+/** RFLAGS without CF, PF, AF, ZF, SF, OF: TF, IF, DF, IOPL, NT, RF, AC, ID and the bit that is always 1. */
+export const FLAGS_OTHER = 1056;
+export const CR2 = 1064;
+/** Vector (u32) and error code (u32) of the exception that ended {@link Processor.run}. */
+export const VECTOR = 1072;
+export const ERROR_CODE = 1076;
 
 /** Words through which emitted code and TypeScript pass 64-bit values. */
 export const MAILBOX = 0x2000;

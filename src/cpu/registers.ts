@@ -92,6 +92,10 @@ export class Registers {
 	set rip(value: number) {
 		this.memory.setU64(this.base + layout.RIP, value);
 	}
+	setRipHalves(low: number, high: number): void {
+		this.memory.setU32(this.base + layout.RIP, low);
+		this.memory.setU32(this.base + layout.RIP + 4, high);
+	}
 
 	/** RFLAGS, materialised from the lazy flags. */
 	get rflags(): number {
@@ -125,8 +129,32 @@ export class Registers {
 	segmentBase(segment: number): number {
 		return this.memory.i64(this.base + (layout.SLOT_ES_BASE + segment) * 8);
 	}
+	/** A load sets the selector first: whether it is null counts in compatibility mode. */
 	setSegmentBase(segment: number, value: number): void {
 		this.memory.setU64(this.base + (layout.SLOT_ES_BASE + segment) * 8, value);
+		this.setCompatibilityBase(segment);
+	}
+	private setCompatibilityBase(segment: number): void {
+		const { memory, base } = this;
+		const slot = base + (layout.SLOT_COMPATIBILITY_BASES + segment) * 8;
+		if ((this.selector(segment) & ~3) === 0) memory.setU64(slot, layout.NULL_SEGMENT);
+		else memory.setU64(slot, memory.u32(base + (layout.SLOT_ES_BASE + segment) * 8));
+	}
+	/**
+	 * Ends a transfer of control that may lead to compatibility mode, after RIP, RSP, mode and segments have been set. Outside 64-bit mode there are
+	 * only EIP and ESP, and what is in the segment registers counts.
+	 */
+	finishTransfer(): void {
+		if (this.longMode) return;
+		this.memory.setU32(this.base + layout.RIP + 4, 0);
+		this.memory.setU32(this.base + Gpr.rsp * 8 + 4, 0);
+		for (let segment = Segment.es; segment <= Segment.gs; segment++) this.setCompatibilityBase(segment);
+	}
+	/** Null selectors of DS, ES, FS and GS become 0, as a return to an outer privilege level leaves them (SDM volume 2, IRET). */
+	clearNullSelectors(): void {
+		for (const segment of [Segment.es, Segment.ds, Segment.fs, Segment.gs]) {
+			if (this.selector(segment) < 4) this.setSelector(segment, 0);
+		}
 	}
 	/** 64-bit mode (CS.L set) or compatibility mode. */
 	get longMode(): boolean {

@@ -129,6 +129,7 @@ function setRegisters(vcpu: Vcpu, context: Context): void {
 	vcpu.gsBaseKernel = context.gsBaseKernel;
 	vcpu.gsBaseUser = (userRegs.gs & ~3) === 0 ? context.gsBaseUser : 0;
 	registers.setSegmentBase(Segment.gs, vcpu.kernelMode ? vcpu.gsBaseKernel : vcpu.gsBaseUser);
+	registers.finishTransfer();
 }
 
 /** FXSAVE's image, where the context says that it has one. */

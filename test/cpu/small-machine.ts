@@ -10,6 +10,8 @@ const PRESENT_WRITABLE_USER = 0x67;
 
 /** Where the pages are mapped, in a row. The first is code, the second the stack. */
 export const BASE = 0x40_0000;
+/** The first page once more: the last of the first 4 GiB. */
+export const LAST_PAGE = 0xffff_f000;
 /** Where the same is mapped once more, from the start of the address space on: two places in its upper half. */
 export const UPPER = [-(2 ** 39), -(2 ** 40)] as const;
 
@@ -47,7 +49,10 @@ export function smallMachine(
 		memory.setU64(memory.frame(table) + index * 8, frame * layout.PAGE_SIZE + PRESENT_WRITABLE_USER);
 	for (const index of [0, 511, 510]) entry(Frame.l4, index, Frame.l3);
 	entry(Frame.l3, 0, Frame.l2);
+	entry(Frame.l3, 3, Frame.l2);
 	entry(Frame.l2, BASE >> 21, Frame.l1);
+	entry(Frame.l2, 511, Frame.l1);
+	entry(Frame.l1, 511, Frame.pages);
 	for (let page = 0; page < pages; page++) entry(Frame.l1, page, Frame.pages + page);
 	for (const space of [0, 1]) engine.setRoot(space, Frame.l4);
 	engine.flushAll();

@@ -203,6 +203,20 @@ describe("vcpu_op", () => {
 		expect(guest.call(Call.vcpu, VcpuOp.initialise, 1, context)).toBe(-Errno.EEXIST);
 		expect(guest.call(Call.vcpu, VcpuOp.up, 1, 0)).toBe(0);
 	});
+
+	it("initialises a vCPU in compatibility mode with EIP and ESP", () => {
+		const guest = createMachine().addGuest(2);
+		const { registers } = guest.vcpu(1);
+		guest.vcpu(1).initialised = false;
+		guest.vcpu(1).kernelRoot = 0;
+		const context = page(6);
+		const userRegs = 520;
+		guest.put(context, [512, 8, 4], [userRegs + 16 * 8, 8, 0x7f00_1234_5678], [userRegs + 17 * 8, 8, 0xe023]);
+		guest.put(context, [userRegs + 19 * 8, 8, 2 ** 45 + 64], [userRegs + 20 * 8, 8, 0xe02b]);
+		guest.put(page(7), [5008 - 4096, 8, guest.l4 * 4096]);
+		expect(guest.call(Call.vcpu, VcpuOp.initialise, 1, context)).toBe(0);
+		expect([registers.longMode, registers.rip, registers.get(4)]).toEqual([false, 0x1234_5678, 64]);
+	});
 });
 
 describe("scheduler", () => {

@@ -265,6 +265,51 @@ describe("iret", () => {
 		expect(registers.selector(Segment.cs)).toBe(0xe033);
 	});
 
+	it.each([
+		["IRET", {}, USER_CS32],
+		["IRET", { ss: 0xe02b }, USER_CS32],
+		["SYSRET", { flags: 0x100 }, 0xe023],
+	])("as by %s to compatibility mode takes the lower halves of RIP and RSP", (_, options, cs) => {
+		const { registers, vcpu } = guest;
+		enterUser(0x7f00_0000_1234, 2 ** 45 + 0x5678, { cs, ...options });
+		expect(vcpu.kernelMode).toBe(false);
+		expect(registers.longMode).toBe(false);
+		expect(registers.selector(Segment.cs)).toBe(cs);
+		expect(registers.rip).toBe(0x1234);
+		expect(registers.get(Gpr.rsp)).toBe(0x5678);
+	});
+
+	it("to compatibility mode is not refused for an address that is canonical in its lower half", () => {
+		enterUser(2 ** 50 + 0x1234, 0x5678, { cs: USER_CS32 });
+		expect(guest.registers.rip).toBe(0x1234);
+	});
+
+	it("to compatibility mode that fails has changed neither", () => {
+		setTrap(13, 0);
+		enterUser(0x7f00_0000_1234, 2 ** 45, { cs: USER_CS32, ss: 3 });
+		const frame = guest.words(guest.registers.get(Gpr.rsp), 8);
+		expect([frame[3], frame[6]]).toEqual([0x7f00_0000_1234, 2 ** 45]);
+	});
+
+	it.each([
+		[0, [0, 0, 0, 0]],
+		[0x100, [1, 2, 3, 0]],
+	])("with flags %i leaves null selectors as %j", (flags, left) => {
+		const { registers } = guest;
+		const segments = [Segment.ds, Segment.es, Segment.fs, Segment.gs];
+		for (const [index, segment] of segments.entries()) registers.setSelector(segment, (index + 1) & 3);
+		registers.setSegmentBase(Segment.fs, 0x7000);
+		enterUser(0x1234, 0x5678, { flags });
+		expect(segments.map((segment) => registers.selector(segment))).toEqual(left);
+		// The base stays: it is what a program's threads have.
+		expect(registers.segmentBase(Segment.fs)).toBe(0x7000);
+		registers.setSelector(Segment.ds, USER_DS);
+		guest = createTrapGuest();
+		guest.registers.setSelector(Segment.ds, USER_DS);
+		enterUser(0x1234, 0x5678, { flags });
+		expect(guest.registers.selector(Segment.ds)).toBe(USER_DS);
+	});
+
 	it.each<[string, { cs?: number; ss?: number }]>([
 		["a null CS", { cs: 3 }],
 		["a data CS", { cs: USER_DS }],

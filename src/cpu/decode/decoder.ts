@@ -4,7 +4,7 @@
  *
  *   [prefixes] [REX] opcode (1-3 bytes) [ModRM: mod reg rm] [SIB: scale index base] [displacement] [immediate]
  */
-import { SLOT_ES_BASE, SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
+import { SLOT_COMPATIBILITY_BASES, SLOT_ES_BASE, SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
 import { forms, type InstructionForm } from "../semantics/table.ts";
 import { type DecodePlan, Immediate, Mandatory, Modes, OperandWidth, planOf } from "./plan.ts";
 
@@ -248,7 +248,11 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 		}
 	}
 	out.segmentRegister = segmentRegister < 0 ? 3 : segmentRegister;
-	out.segment = longMode && out.segmentRegister < 4 ? SLOT_ZERO : SLOT_ES_BASE + out.segmentRegister;
+	out.segment = longMode
+		? out.segmentRegister < 4
+			? SLOT_ZERO
+			: SLOT_ES_BASE + out.segmentRegister
+		: SLOT_COMPATIBILITY_BASES + out.segmentRegister;
 
 	for (let index = 0; index < plan.immediates.length; index++) {
 		const immediate = plan.immediates[index]!;

@@ -237,7 +237,7 @@ export class InterpreterContext extends ContextBlock implements Context {
 		const offset = this.effectiveAddress(operand);
 		if (this.variant.addressing === "base" && operand.form.kind !== "moffs") return offset;
 		const address = i64.add(offset, i64.load(this.field(record.FIELD_SEGMENT), layout.STATE));
-		return this.longMode ? address : zext(address, 32);
+		return this.longMode ? address : compatibilityAddress(address);
 	}
 
 	memoryBlock(operand: Operand, bytes: number, access: "r" | "w"): I32 {
@@ -336,12 +336,12 @@ export class InterpreterContext extends ContextBlock implements Context {
 			const { addressSize } = this.variant;
 			const offset = addressSize === 16 ? zext(address, 16) : address;
 			const sum = i64.add(offset, i64.load(this.field(record.FIELD_SEGMENT), layout.STATE));
-			return this.longMode ? sum : zext(sum, 32);
+			return this.longMode ? sum : compatibilityAddress(sum);
 		}
 		if (this.longMode) {
 			return segment < 4 ? address : i64.add(address, this.state64((layout.SLOT_ES_BASE + segment) * 8));
 		}
-		return zext(i64.add(address, this.state64((layout.SLOT_ES_BASE + segment) * 8)), 32);
+		return compatibilityAddress(i64.add(address, this.state64((layout.SLOT_COMPATIBILITY_BASES + segment) * 8)));
 	}
 
 	deferFlags(): boolean {
@@ -442,6 +442,14 @@ export class InterpreterContext extends ContextBlock implements Context {
 		this.setState64(layout.RIP, this.nextRip());
 		this.ending.jump();
 	}
+}
+
+/**
+ * The virtual address of an offset in a segment outside 64-bit mode, from its sum with a slot of {@link layout.SLOT_COMPATIBILITY_BASES}: 32 bits,
+ * and for a null segment the one more that makes it fault.
+ */
+export function compatibilityAddress(sum: I64): I64 {
+	return i64.and(sum, i64.const(layout.NULL_SEGMENT + 0xffff_ffff));
 }
 
 export function loadBits(bits: number, address: I32, offset: number): I64 {

@@ -255,6 +255,13 @@ export function emitMain(
 			i64.add(i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8), i64.load16_u(ip, record.OFFSET)),
 			layout.RIP,
 		);
+	/** Sets RIP to what a field of the record says, which may be the end of the page: EIP wraps there. */
+	const setRipBeyond = (f: FunctionBuilder, ip: I32, field: typeof record.OFFSET | typeof record.NEXT): void => {
+		const state = i32.const(layout.STATE);
+		const address = f.let(i64.add(i64.load(state, layout.SLOT_PAGE * 8), i64.load16_u(ip, field)));
+		const wide = i32.load8_u(state, layout.LONG_MODE);
+		f.store64(state, select(wide, address, i64.extend_i32_u(i32.wrap(address))), layout.RIP);
+	};
 	/** The vector of an undefined or too long instruction is the record's immediate. */
 	const setUndefined = (f: FunctionBuilder, ip: I32): void => {
 		f.store32(i32.const(layout.STATE), i32.load(ip, record.IMMEDIATE), layout.VECTOR);
@@ -291,7 +298,7 @@ export function emitMain(
 			f.if(i32.eqz(ip), faulted);
 			f.set(kind, originalKind(f, ip));
 			f.if(i32.eq(kind, i32.const(record.KIND_LOOKUP)), () => {
-				setRip(f, ip);
+				setRipBeyond(f, ip, record.OFFSET);
 				f.br(again);
 			});
 			f.if(i32.eq(kind, i32.const(record.KIND_CROSSING)), () => {
@@ -309,11 +316,7 @@ export function emitMain(
 			});
 			f.set(outcome, callVariant(f, ip, kind));
 			f.if(i32.eqz(outcome), () => {
-				f.store64(
-					i32.const(layout.STATE),
-					i64.add(i64.load(i32.const(layout.STATE), layout.SLOT_PAGE * 8), i64.load16_u(ip, record.NEXT)),
-					layout.RIP,
-				);
+				setRipBeyond(f, ip, record.NEXT);
 				f.return(i32.const(1));
 			});
 			f.if(i32.eq(outcome, i32.const(Outcome.fault)), () => {
@@ -506,7 +509,7 @@ export function emitMain(
 								f.set(ip, start);
 								f.br(next);
 							});
-							setRip(f, ip);
+							setRipBeyond(f, ip, record.OFFSET);
 							f.br(dispatch);
 						},
 						// KIND_CROSSING: not an instruction of its own

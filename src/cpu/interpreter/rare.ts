@@ -184,11 +184,13 @@ export class RareInstructions {
 		return descriptor;
 	}
 
+	/** Ends a transfer to another code segment; RIP and RSP are set. */
 	private enterCode(selector: number, descriptor: Descriptor): void {
 		const { registers } = this;
 		registers.setSelector(Segment.cs, (selector & ~3) | registers.cpl);
 		registers.setSegmentBase(Segment.cs, descriptor.longMode ? 0 : descriptor.base);
 		registers.longMode = descriptor.longMode;
+		registers.finishTransfer();
 	}
 
 	/** JMP and CALL to another segment; the offset is in the mailbox, CALL's operand size in bits in the next word, 0 for JMP. */
@@ -207,9 +209,8 @@ export class RareInstructions {
 			if (!this.writeStack(stack, bytes, returnTo)) return RareOutcome.fault;
 			this.setStackPointer(stack);
 		}
+		registers.setRipHalves(low, high);
 		this.enterCode(selector, descriptor);
-		memory.setU32(STATE + layout.RIP, low);
-		memory.setU32(STATE + layout.RIP + 4, descriptor.longMode ? high : 0);
 		return RareOutcome.transfer;
 	}
 
@@ -229,8 +230,8 @@ export class RareInstructions {
 		if (descriptor === undefined) return RareOutcome.fault;
 		if (descriptor.longMode && !this.canonicalTarget()) return this.fault(Vector.generalProtection);
 		this.setStackPointer(stack + 2 * bytes + release);
-		this.enterCode(selector, descriptor);
 		this.memory.copy(STATE + layout.RIP, layout.MAILBOX, 8);
+		this.enterCode(selector, descriptor);
 		return RareOutcome.transfer;
 	}
 
@@ -257,16 +258,21 @@ export class RareInstructions {
 		const descriptor = this.codeSegment(selector);
 		if (descriptor === undefined) return RareOutcome.fault;
 		if (descriptor.longMode && !this.canonicalTarget()) return this.fault(Vector.generalProtection);
-		const newStackPointer = memory.i64(layout.MAILBOX + 24);
-		const newRip = memory.i64(layout.MAILBOX);
+		// Not canonical they may be, and so no numbers.
+		const halves = (index: number): [low: number, high: number] => [
+			word(index),
+			memory.u32(layout.MAILBOX + index * 8 + 4),
+		];
+		const newStackPointer = halves(3);
+		const newRip = halves(0);
 		const flags = word(2);
 		if (wasLong) {
 			const outcome = this.loadSegment(Segment.ss, word(4) & 0xffff);
 			if (outcome !== RareOutcome.done) return outcome;
-			registers.set(Gpr.rsp, newStackPointer);
+			registers.setHalves(Gpr.rsp, ...newStackPointer);
 		} else this.setStackPointer(stack + 3 * bytes);
+		registers.setRipHalves(...newRip);
 		this.enterCode(selector, descriptor);
-		registers.rip = descriptor.longMode ? newRip : newRip >>> 0;
 		// Unprivileged: IF and IOPL stay (SDM volume 1, 3.4.3).
 		let changeable = ARITHMETIC_FLAGS | Flag.TF | Flag.DF | Flag.NT | Flag.AC | Flag.RF;
 		if (bits !== 16) changeable |= Flag.ID;
@@ -374,7 +380,10 @@ export class RareInstructions {
 			decoded.base === layout.SLOT_PAGE
 				? page + (memory.u32(STATE + layout.RIP) & (layout.PAGE_SIZE - 1)) + decoded.length
 				: slot(decoded.base);
-		return base + slot(decoded.index) * 2 ** decoded.scale + decoded.displacement + slot(decoded.segment);
+		const offset = base + slot(decoded.index) * 2 ** decoded.scale + decoded.displacement;
+		if (decoded.addressSize === 64) return offset + slot(decoded.segment);
+		const address = (decoded.addressSize === 16 ? offset & 0xffff : offset >>> 0) + slot(decoded.segment);
+		return this.registers.longMode ? address : address >>> 0;
 	}
 
 	/** An instruction breakpoint at RIP: #DB before the instruction, unless RF is set. */
@@ -435,6 +444,7 @@ export class RareInstructions {
 		if (!this.registers.longMode) {
 			// Compatibility mode: over the end of the segment.
 			const pointer = this.registers.low(Gpr.rsp);
+			if (!pops && this.memory.u64(STATE + this.decoded.segment * 8) === layout.NULL_SEGMENT) return false;
 			return pops ? pointer > 0xffff_fffc : pointer > 0 && pointer < 4;
 		}
 		if (pops) {

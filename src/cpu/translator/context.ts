@@ -6,12 +6,12 @@
  * fuel and flags, and returns a constant that says where it is.
  */
 import type { Decoded } from "../decode/decoder.ts";
-import { loadBits, storeBits } from "../interpreter/context.ts";
+import { compatibilityAddress, loadBits, storeBits } from "../interpreter/context.ts";
 import { RegionOutcome, redoAt } from "../interpreter/module.ts";
 import * as layout from "../layout.ts";
 import { tlbHit, tlbSlot } from "../mmu/inline.ts";
 import { Exit } from "../processor.ts";
-import { Gpr } from "../registers.ts";
+import { Gpr, Segment } from "../registers.ts";
 import type { Context } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
@@ -490,10 +490,15 @@ export class TranslatorContext extends ContextBlock implements Context {
 	}
 
 	segmented(address: I64, segment: number | "operand"): I64 {
-		const slot = segment === "operand" ? this.decoded.segment : layout.SLOT_ES_BASE + segment;
+		const first = this.longMode ? layout.SLOT_ES_BASE : layout.SLOT_COMPATIBILITY_BASES;
+		const slot = segment === "operand" ? this.decoded.segment : first + segment;
 		if (slot === layout.SLOT_ZERO || (this.longMode && slot < layout.SLOT_FS_BASE)) return address;
 		const sum = i64.add(address, this.state64(slot * 8));
-		if (!this.longMode) return zext(sum, 32);
+		if (!this.longMode) {
+			// CS and SS are never null there.
+			const nullable = slot !== first + Segment.cs && slot !== first + Segment.ss;
+			return nullable ? compatibilityAddress(sum) : zext(sum, 32);
+		}
 		const { constant } = address;
 		// A per-CPU variable: GS and a number.
 		if (constant === undefined || constant !== BigInt.asIntN(31, constant)) return sum;

@@ -117,6 +117,20 @@ export class GuestState extends ContextBlock {
 		this.setState64(SLOT_SS_BASE * 8, base);
 	}
 
+	/** Null selectors of DS, ES, FS and GS become 0: registers.ts, clearNullSelectors. In 64-bit mode all are 0 as a rule. */
+	clearNullSelectors(): void {
+		const { f } = this;
+		// ES, CS, SS, DS; FS, GS.
+		const first = i64.and(this.state64(SELECTORS), i64.const(0xffff_0000_0000_ffffn));
+		const any = i64.or(first, i64.extend_i32_u(this.state32(SELECTORS + Segment.fs * 2)));
+		f.if(i64.ne(any, i64.const(0)), () => {
+			for (const segment of [Segment.es, Segment.ds, Segment.fs, Segment.gs]) {
+				const selector = f.let(this.selector(segment));
+				f.if(i32.lt_u(selector, i32.const(4)), () => this.setState16(SELECTORS + segment * 2, ZERO));
+			}
+		});
+	}
+
 	/** From user mode to the guest's kernel: traps.ts, toggleGuestMode. */
 	enterKernelMode(): void {
 		this.setLong("gsBaseUser", this.state64(SLOT_GS_BASE * 8));

@@ -8,6 +8,7 @@ import { type I32, type I64, i32, i64, select } from "../../cpu/wasm/expression.
 import type { FunctionBuilder, FunctionReference } from "../../cpu/wasm/function.ts";
 import type { ModuleBuilder } from "../../cpu/wasm/module.ts";
 import {
+	FLAT_RING3_CS32,
 	FLAT_RING3_CS64,
 	FLAT_RING3_SS64,
 	HYPERVISOR_VIRT_END,
@@ -51,7 +52,8 @@ export function emitIret(module: ModuleBuilder, addresses: GuestAddresses): Func
 		leaveIf(f, i32.and(toUser, i32.eqz(guest.word("userRoot"))));
 		leaveIf(f, i64.ne(i64.shr_s(i64.shl(rip, i64.const(16)), i64.const(16)), rip));
 
-		// A return from a system call has flat segments, as SYSRET gives.
+		// A return from a system call has flat segments, as SYSRET gives: here those of 64-bit mode.
+		leaveIf(f, i32.and(inSyscall, i32.eq(selector, i32.const(FLAT_RING3_CS32))));
 		const code = f.let(select(inSyscall, i32.const(FLAT_RING3_CS64), i32.or(selector, i32.const(3))));
 		const stackSegment = f.let(select(inSyscall, i32.const(FLAT_RING3_SS64), i32.or(stackSelector, i32.const(3))));
 		const stackBase = f.local("i64");
@@ -88,6 +90,7 @@ export function emitIret(module: ModuleBuilder, addresses: GuestAddresses): Func
 			() => {
 				guest.setGpr(Gpr.rcx, i64.load(frame, offset.rcx));
 				guest.setGpr(Gpr.r11, i64.load(frame, offset.r11));
+				guest.clearNullSelectors();
 			},
 		);
 		guest.setCode(code);

@@ -9,6 +9,7 @@ import { Flag, Gpr, Segment } from "../../cpu/registers.ts";
 import {
 	CR0_TS,
 	Cr4,
+	FLAT_RING3_CS32,
 	iretContext,
 	SegmentBase,
 	trapInfo,
@@ -219,19 +220,29 @@ function iret(vcpu: Vcpu): HypercallResult {
 	const top = (ripHigh | 0) >> 15;
 	const canonical = top === 0 || top === -1;
 	if (inSyscall && canonical) {
-		// As SYSRET returns: flat segments, RCX and R11 as SYSCALL would make them.
+		// As SYSRET returns: flat segments, RCX and R11 as SYSCALL would make them. Of its two forms CS chooses.
 		setFlatSegments(vcpu);
+		if (selector === FLAT_RING3_CS32) loadCode(vcpu, selector);
 		clobberSyscallRegisters(vcpu);
+		registers.finishTransfer();
 		return REGISTERS_SET;
 	}
 	// What IRET cannot load is a fault of the state that it was to load, and goes to the guest as its own.
-	const codeLoaded = canonical && loadCode(vcpu, selector | 3);
-	if (codeLoaded && loadStack(vcpu, stackSelector | 3)) return REGISTERS_SET;
+	const codeLoaded = loadCode(vcpu, selector | 3);
+	// Of RIP a segment of compatibility mode takes the lower half.
+	const reachable = canonical || !registers.longMode;
+	if (codeLoaded && reachable && loadStack(vcpu, stackSelector | 3)) {
+		registers.finishTransfer();
+		// It is ring 0 that IRET leaves.
+		registers.clearNullSelectors();
+		return REGISTERS_SET;
+	}
 	registers.setSelector(Segment.cs, selector | 3);
 	registers.setSelector(Segment.ss, stackSelector | 3);
 	const refused = codeLoaded ? stackSelector : selector;
-	const vector = canonical ? loadFault(vcpu, refused | 3, codeLoaded) : Vector.generalProtection;
-	injectException(vcpu, vector, canonical ? refused & 0xfffc : 0);
+	const outside = codeLoaded && !reachable;
+	const vector = outside ? Vector.generalProtection : loadFault(vcpu, refused | 3, codeLoaded);
+	injectException(vcpu, vector, outside ? 0 : refused & 0xfffc);
 	return REGISTERS_SET;
 }
 

@@ -104,9 +104,9 @@ export function makerStatus(subject: Subject): number {
 	return /^fu?comip?$/.test(subject.name) ? 0x200 : 0;
 }
 
-/** A null selector's RPL is lost when the kernel returns to user mode (IRET), as it does between case and result. */
+/** The host's kernel has returned to user mode between case and result: its IRET has made null selectors 0. */
 export function sameSelector(expected: number, got: number): boolean {
-	return expected === got || (expected < 4 && got < 4);
+	return expected === (got < 4 ? 0 : got);
 }
 
 /**

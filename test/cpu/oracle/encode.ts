@@ -127,10 +127,10 @@ export class Encoder {
 			prefixes.push(0x67);
 			encoded.addressSize = compatibility ? 16 : 32;
 		}
-		// ES, CS, SS and DS mean nothing in 64-bit mode. FS and GS have no base that compatibility mode could use.
+		// ES, CS, SS and DS mean nothing in 64-bit mode. FS and GS are null: in compatibility mode no access passes through them.
 		let segment = 0;
 		if (memory && random.once(8))
-			segment = random.pick(compatibility ? [0x26, 0x36, 0x3e] : [0x26, 0x2e, 0x3e, 0x64, 0x65]);
+			segment = random.pick(compatibility ? [0x26, 0x36, 0x3e, 0x64, 0x65] : [0x26, 0x2e, 0x3e, 0x64, 0x65]);
 		if (segment !== 0) prefixes.push(segment);
 		encoded.locked = form.lock === true && memory ? random.once(3) : random.once(100) && !lockAccepted(form);
 		if (encoded.locked) prefixes.push(0xf0);

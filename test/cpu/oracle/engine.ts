@@ -271,6 +271,7 @@ export class EmulatedEngine implements Engine {
 		registers.setSelector(Segment.gs, 0);
 		registers.setHalves(layout.SLOT_FS_BASE, FS_BASE.low, FS_BASE.high);
 		registers.setHalves(layout.SLOT_GS_BASE, GS_BASE.low, GS_BASE.high);
+		registers.finishTransfer();
 		registers.setControl(layout.CR0, CR0);
 		registers.setControl(layout.CR4, CR4);
 		registers.setControl(layout.EFER, EFER);
