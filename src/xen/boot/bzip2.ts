@@ -172,7 +172,7 @@ function readRanks(reader: BitReader, block: Uint32Array): number {
 			}
 			if (symbol === end) return length;
 			const byte = front[symbol - 1]!;
-			front.copyWithin(1, 0, symbol - 1);
+			for (let rank = symbol - 1; rank > 0; rank--) front[rank] = front[rank - 1]!;
 			front[0] = byte;
 			if (length >= block.length) throw corrupt("a block is too long");
 			block[length++] = byte;
