@@ -15,7 +15,8 @@ const MIB = 2 ** 20;
 /** MAX_VIRT_CPUS of a PV guest with 2-level event channels' vcpu_info in shared_info is 32; Linux registers more itself. */
 export const MOST_VCPUS = 64;
 const LEAST_MEMORY = 16 * MIB;
-const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
+/** Bytes that a guest can have at the most. */
+export const MOST_MEMORY = MAX_FRAMES * PAGE_SIZE - machineOverhead(MAX_FRAMES * PAGE_SIZE);
 
 /** --net's word for an interface with all that is usual. */
 const NAT = "nat";

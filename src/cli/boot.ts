@@ -15,7 +15,7 @@ import { formatProfile, profileFormatOf } from "../host/profile-format.ts";
 import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
 import { ImageError, type ImageErrorCode } from "../xen/boot/errors.ts";
 import { formatCrashReport } from "../xen/crash.ts";
-import { checkGuestOptions, checkMemory, type GuestOptions, MOST_VCPUS } from "./boot-options.ts";
+import { checkGuestOptions, checkMemory, type GuestOptions, MOST_MEMORY, MOST_VCPUS } from "./boot-options.ts";
 import { ExitStatus, fileError, UsageError } from "./errors.ts";
 import {
 	checkGrubOptions,
@@ -72,7 +72,7 @@ async function runGuest(
 	{ files, commandLine: entry, xen }: Partial<GrubGuest> & { readonly files: GuestFiles },
 ): Promise<number> {
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
-	const memory = memoryOf(options.memory, USUAL_MEMORY, xen);
+	const memory = memoryOf(options.memory, USUAL_MEMORY, xen, MOST_MEMORY);
 	checkMemory(memory, `dom0_mem: ${Math.floor(memory / MIB)} MiB`);
 	const vcpus = vcpusOf(options.vcpus, 1, xen);
 	if (vcpus > MOST_VCPUS) throw new UsageError(`dom0_max_vcpus: ${vcpus} is too many`, "Give fewer with --vcpus.");
@@ -226,11 +226,12 @@ export const bootCommand: CommandDef = {
 /** Boots what an entry of a boot loader's configuration says, and sets the exit status. */
 async function bootEntry(options: GuestOptions, choice: GrubOptions & { readonly grub: string }): Promise<void> {
 	const configuration = await openConfiguration(choice);
+	const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
+	for (const warning of configuration.warnings) notice(warning);
 	if (choice.list) {
 		process.stdout.write(configuration.list());
 		return;
 	}
-	const notice = (text: string): boolean => process.stderr.write(`paravirt: ${text}\n`);
 	process.exitCode = await runGuest(options, await grubGuest(configuration, choice.entry, notice));
 }
 

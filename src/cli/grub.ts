@@ -1,7 +1,13 @@
 /** `paravirt boot --grub`: what an entry of a boot loader's configuration says, as files and options of a boot. */
 import { resolve } from "node:path";
 import { nodeFiles } from "../host/node/host-files.ts";
-import { bounded, type Configuration, readConfiguration, type XenOptions } from "../toolstack/grub/index.ts";
+import {
+	bounded,
+	type Configuration,
+	dom0MemorySize,
+	readConfiguration,
+	type XenOptions,
+} from "../toolstack/grub/index.ts";
 import { LOG_LEVELS, type LogKind } from "../xen/log.ts";
 import { fileError, UsageError } from "./errors.ts";
 import { type GuestFiles, readInput } from "./guest-files.ts";
@@ -82,9 +88,12 @@ export function joinRamdisks(ramdisks: readonly Uint8Array[]): Uint8Array {
 	return joined;
 }
 
-/** Memory in bytes: as --memory says, else as dom0_mem does. */
-export function memoryOf(given: number | undefined, usual: number, xen: XenOptions | undefined): number {
-	return given ?? xen?.memory.size ?? bounded(usual, xen?.memory ?? {});
+/**
+ * Memory in bytes: as --memory says, else as dom0_mem does.
+ * @param all the most that a guest can have
+ */
+export function memoryOf(given: number | undefined, usual: number, xen: XenOptions | undefined, all: number): number {
+	return given ?? dom0MemorySize(xen?.memory ?? {}, usual, all);
 }
 
 /** vCPUs: as --vcpus says, else as dom0_max_vcpus does. */

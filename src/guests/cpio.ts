@@ -92,6 +92,15 @@ export function writeArchive(entries: readonly ArchiveEntry[]): Uint8Array {
  * @throws RangeError where the bytes are no complete newc archive.
  */
 export function readArchive(archive: Uint8Array): ArchiveEntry[] {
+	return readFirstArchive(archive).entries;
+}
+
+/**
+ * Reads the archive that bytes begin with.
+ * @returns what is in it, and where it ends
+ * @throws RangeError as {@link readArchive}
+ */
+export function readFirstArchive(archive: Uint8Array): { readonly entries: ArchiveEntry[]; readonly end: number } {
 	const decoder = new TextDecoder();
 	const entries: ArchiveEntry[] = [];
 	let offset = 0;
@@ -106,7 +115,7 @@ export function readArchive(archive: Uint8Array): ArchiveEntry[] {
 		const start = offset + align(HEADER_SIZE + nameSize);
 		if (!(start + size <= archive.length)) throw new RangeError(`the cpio archive is cut off at offset ${offset}`);
 		const path = decoder.decode(archive.subarray(nameStart, nameStart + nameSize - 1));
-		if (path === TRAILER) return entries;
+		if (path === TRAILER) return { entries, end: start };
 		const type = (mode & TYPE_MASK) as FileType;
 		const entry = { path, type, permissions: mode & ~TYPE_MASK, data: archive.slice(start, start + size) };
 		const isDevice = type === FileType.characterDevice;

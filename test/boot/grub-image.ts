@@ -9,4 +9,4 @@ export const hasGrub =
 
 /** What the tests' images need: all modules would make them ten times as large. */
 export const MODULES =
-	"normal echo halt test true eval linux gzio xzio part_msdos part_gpt ext2 search configfile reboot sleep";
+	"normal echo halt test regexp true eval linux gzio xzio part_msdos part_gpt ext2 search configfile reboot sleep";

@@ -1,8 +1,9 @@
 /** GRUB 2's commands, as far as they decide what is booted; and by name those that do not, which are passed over. */
 import { readBlsEntries } from "./blscfg.ts";
-import { GrubError, type Place } from "./errors.ts";
+import { CommandFailure, GrubError, GrubStatus, type Place } from "./errors.ts";
 import type { Interpreter, ScriptEntry } from "./interpreter.ts";
 import { Finished, type LoadedFile } from "./loaded.ts";
+import { regexp } from "./regexp.ts";
 import { parseScript, type Script } from "./syntax.ts";
 import { evaluateTest } from "./test-command.ts";
 
@@ -19,12 +20,18 @@ type Run = (grub: Interpreter, invocation: Invocation) => number | Promise<numbe
 
 /**
  * What concerns GRUB's own screen, keyboard, modules, passwords and saved state, or makes devices readable that here are a folder. Whether
- * they succeed changes nothing about what is booted; they are said to.
+ * they succeed changes nothing about what is booted; they are said to. Some are of Fedora's, openSUSE's and TrenchBoot's GRUB alone.
  */
 const PASSED_OVER = [
 	...["insmod", "rmmod", "lsmod", "nativedisk", "clear", "sleep", "sync", "cat", "ls", "help", "normal"],
 	...["terminal_input", "terminal_output", "terminal", "terminfo", "serial", "keymap", "play", "videoinfo"],
 	...["background_image", "background_color", "loadfont", "save_env", "cryptomount", "loopback", "gptsync"],
+	...["btrfs-mount-subvol", "btrfs-list-subvols", "btrfs-info", "zfs-bootfs", "zfsinfo", "zfskey", "parttool"],
+	...["hashsum", "md5sum", "sha1sum", "sha256sum", "sha512sum", "crc", "hexdump", "gettext", "hello", "date", "time"],
+	...["acpi", "lsacpi", "lsefi", "lsefimmap", "lsefisystab", "lsapm", "lsmmap", "lspci", "lsfonts", "list_env", "dump"],
+	...["write_byte", "write_word", "write_dword", "outb", "outw", "outl", "setpci", "cutmem", "badram", "hdparm"],
+	...["drivemap", "mactelbless", "macppcbless", "gdbstub", "gdbstub_stop", "backtrace", "videotest", "rdmsr", "wrmsr"],
+	...["slaunch", "slaunch_module", "slaunch_state", "tpm", "tpm_record_pcrs", "shim_lock"],
 	...["password", "password_pbkdf2", "authenticate", "verify_detached", "trust", "distrust", "list_trusted"],
 ];
 
@@ -44,6 +51,11 @@ const OTHER_SYSTEMS: Readonly<Record<string, string>> = {
 	truecrypt: "another boot loader",
 	xen_hypervisor: "Xen for ARM",
 };
+
+function otherSystem(name: string, place: Place): GrubError {
+	const what = `${name} starts ${OTHER_SYSTEMS[name]}`;
+	return new GrubError(place, `${what}: that is no Linux kernel to boot`, "Choose another entry with --entry.");
+}
 
 /** What ends GRUB without booting anything. */
 const ENDINGS = ["halt", "reboot", "exit"];
@@ -95,7 +107,7 @@ const module: Run = (grub, invocation) => {
 const set: Run = (grub, { words, place }) => {
 	for (const word of words) {
 		const equals = word.indexOf("=");
-		if (equals <= 0) throw new GrubError(place, `set: "${word}" is no assignment`, "Write set NAME=VALUE.");
+		if (equals <= 0) throw new CommandFailure(place, `set: "${word}" is no assignment`);
 		grub.context.variables.set(word.slice(0, equals), word.slice(equals + 1));
 	}
 	return 0;
@@ -114,11 +126,9 @@ const exportVariables: Run = async (grub, invocation) => {
 	return 0;
 };
 
-const test: Run = async (grub, { name, words, place }) => {
-	const closed = name === "[";
-	if (closed && words.at(-1) !== "]") throw new GrubError(place, "[ is not closed by ]", "Correct the line.");
-	return (await evaluateTest(closed ? words.slice(0, -1) : words, grub.files, place)) ? 0 : 1;
-};
+/** For GRUB the bracket that closes is one that may be there. */
+const test: Run = async (grub, { words, place }) =>
+	(await evaluateTest(words.at(-1) === "]" ? words.slice(0, -1) : words, grub.files, place)) ? 0 : 1;
 
 /**
  * Sets a variable to the device that has a file system with this identifier or label, or a file. All devices are one folder, so what
@@ -138,13 +148,13 @@ const search: Run = async (grub, { name, words, place }) => {
 		else if (/^--(?:hint(?:-[a-z0-9]+)?$)/.test(word)) index++;
 		else if (!word.startsWith("-")) names.push(word);
 		else if (!/^--(?:hint|no-floppy|efidisk-only)|^-n$|^-h/.test(word)) {
-			throw new GrubError(place, `search: ${word} is not supported`, "Correct the line.");
+			throw new CommandFailure(place, `search: unknown argument "${word}"`, GrubStatus.invalidCommand);
 		}
 	}
 	// search.file NAME VARIABLE HINT... of GRUB's own start-up file.
 	if (name !== "search" && names[1] !== undefined) variable = names[1];
 	const [wanted] = names;
-	if (wanted === undefined) throw new GrubError(place, "search names nothing to look for", "Correct the line.");
+	if (wanted === undefined) throw new CommandFailure(place, "search names nothing to look for");
 	if (kind === "file" && (await grub.files.find(wanted, place)) === undefined) return 1;
 	if (variable !== undefined && grub.get(variable) === "") grub.context.variables.set(variable, DEVICE);
 	return 0;
@@ -175,8 +185,12 @@ const loadEnvironment: Run = async (grub, { words, place }) => {
 
 const source: Run = async (grub, { name, words, place }) => {
 	const [path] = words;
-	if (path === undefined) throw new GrubError(place, `${name} names no file`, "Correct the line.");
-	const at = await grub.files.need(path, place);
+	if (path === undefined) throw new CommandFailure(place, `${name} names no file`);
+	const found = await grub.files.find(path, place);
+	if (found?.kind !== "file") {
+		throw new CommandFailure(place, `${name}: there is no file "${path}"`, GrubStatus.none);
+	}
+	const at = found.path;
 	const script = parseScript(new TextDecoder().decode(await grub.files.host.read(at)), at);
 	// configfile shows a menu of its own in place of the one so far.
 	if (name === "configfile") grub.entries.length = 0;
@@ -186,9 +200,26 @@ const source: Run = async (grub, { name, words, place }) => {
 const evaluate: Run = (grub, { words, place }) =>
 	grub.call(parseScript(words.join(" "), place.file), grub.arguments, place);
 
+/** increment and decrement, which Fedora's GRUB has for its counter of boots: a variable's whole number, by one more or less. */
+const count =
+	(by: number): Run =>
+	(grub, { name, words, place }) => {
+		const [variable = ""] = words;
+		const value = /^[-+]?\d+$/.test(grub.get(variable)) ? Number(grub.get(variable)) : undefined;
+		if (value === undefined) throw new CommandFailure(place, `${name}: "${variable}" is no variable with a number`);
+		grub.context.variables.set(variable, String(value + by));
+		return 0;
+	};
+
+/** The firmware's settings; with --is-supported only whether a reboot into them could be asked for. */
+const firmwareSettings: Run = (_, { name, words, place }) => {
+	if (words[0] === "--is-supported") return 1;
+	throw otherSystem(name, place);
+};
+
 /** With -n the line is not ended; -e is for escapes, which configurations have no use for. */
 const echo: Run = (grub, { words }) => {
-	grub.print(words.filter((word, index) => index > 1 || !/^-[ne]$/.test(word)).join(" "));
+	grub.output.print(words.filter((word, index) => index > 1 || !/^-[ne]$/.test(word)).join(" "));
 	return 0;
 };
 
@@ -203,7 +234,7 @@ const menuEntry: Run = async (grub, { name, words, block, place }) => {
 		if (option === undefined) parameters.push(word);
 		else if (option === "--unrestricted") continue;
 		else if (!["--class", "--users", "--hotkey", "--id", "--source"].includes(option)) {
-			throw new GrubError(place, `${name}: ${option} is not supported`, "Correct the line.");
+			throw new CommandFailure(place, `${name}: unknown argument "${option}"`, GrubStatus.invalidCommand);
 		} else {
 			const value = attached ?? words[++index];
 			if (option === "--id") id = value;
@@ -211,8 +242,8 @@ const menuEntry: Run = async (grub, { name, words, block, place }) => {
 		}
 	}
 	const [title] = parameters;
-	if (title === undefined) throw new GrubError(place, `${name} has no title`, "Correct the line.");
-	if (text === undefined) throw new GrubError(place, `${name} "${title}" has no block`, "Correct the line.");
+	if (title === undefined) throw new CommandFailure(place, `${name} has no title`);
+	if (text === undefined) throw new CommandFailure(place, `${name} "${title}" has no block`);
 	const entry = { ...place, title, id, parameters, body: text };
 	if (name === "menuentry") grub.entries.push({ ...entry, entries: undefined, context: grub.context });
 	else grub.entries.push(await openSubmenu(grub, entry, place));
@@ -249,9 +280,9 @@ function named(names: readonly string[], run: Run): Record<string, Run> {
 export const COMMANDS: Readonly<Record<string, Run>> = {
 	...named(PASSED_OVER, () => 0),
 	...named(Object.keys(OTHER_SYSTEMS), (_, { name, place }) => {
-		const what = `${name} starts ${OTHER_SYSTEMS[name]}`;
-		throw new GrubError(place, `${what}: that is no Linux kernel to boot`, "Choose another entry with --entry.");
+		throw otherSystem(name, place);
 	}),
+	fwsetup: firmwareSettings,
 	...named(ENDINGS, () => {
 		throw new Finished(undefined);
 	}),
@@ -271,7 +302,11 @@ export const COMMANDS: Readonly<Record<string, Run>> = {
 	...named(["source", ".", "configfile"], source),
 	eval: evaluate,
 	echo,
-	...named(["true"], () => 0),
+	increment: count(1),
+	decrement: count(-1),
+	regexp,
+	// The processor has long mode and PAE, and that is all that it can be asked for.
+	...named(["true", "cpuid"], () => 0),
 	// No key is held down.
 	...named(["false", "keystatus"], () => 1),
 	setparams: (grub, { words }) => {

@@ -22,3 +22,17 @@ export class GrubError extends Error {
 		super(`${place.file}${"line" in place ? `:${place.line}` : ""}: ${reason}`);
 	}
 }
+
+/** GRUB's grub_err_t, as `$?` shows it after a command that failed. One that is not there, or a file to source, leaves 0 (GRUB 2.06). */
+export const GrubStatus = { none: 0, invalidCommand: 17, badArgument: 18 } as const;
+
+/** A command that fails in GRUB, which says so and goes on with the next one. */
+export class CommandFailure extends GrubError {
+	constructor(
+		place: Place,
+		reason: string,
+		readonly status: number = GrubStatus.badArgument,
+	) {
+		super(place, reason, "GRUB says so, too, and goes on.");
+	}
+}

@@ -39,12 +39,10 @@ export class GrubFiles {
 		readonly roots: readonly string[],
 	) {}
 
-	/** What GRUB calls `path`, or undefined where there is nothing. @throws GrubError where it is ambiguous or on no disk */
+	/** What GRUB calls `path`, or undefined if there is nothing, or no such device. @throws GrubError if it is ambiguous */
 	async find(path: string, place: Place): Promise<Found | undefined> {
 		const device = DEVICE.exec(path);
-		if (device !== null && NOT_DISKS.test(device[1] as string)) {
-			throw new GrubError(place, `"${path}" is on the device ${device[1]}, which is no disk`, "Name a file on a disk.");
-		}
+		if (device !== null && NOT_DISKS.test(device[1] as string)) return undefined;
 		const inside = device === null ? path : path.slice(device[0].length);
 		const found: Found[] = [];
 		for (const root of this.roots) {
@@ -62,6 +60,10 @@ export class GrubFiles {
 	async need(path: string, place: Place): Promise<string> {
 		const found = await this.find(path, place);
 		if (found?.kind === "file") return found.path;
+		const device = DEVICE.exec(path)?.[1] ?? "";
+		if (NOT_DISKS.test(device)) {
+			throw new GrubError(place, `"${path}" is on the device ${device}, which is no disk`, "Name a file on a disk.");
+		}
 		const where = this.roots.join(" or ");
 		if (found !== undefined) throw new GrubError(place, `"${path}" is a directory`, "Name a file in it.");
 		throw new GrubError(

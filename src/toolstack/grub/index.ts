@@ -1,6 +1,7 @@
 /** Boot loaders' configurations: GRUB 2's grub.cfg, and grub.conf and menu.lst of GRUB Legacy. */
 import { GrubError } from "./errors.ts";
 import { defaultRoots, GrubFiles, type HostFiles } from "./files.ts";
+import type { Output } from "./interpreter.ts";
 import { isLegacy, loadLegacyEntry, readLegacyMenu } from "./legacy.ts";
 import { findEntry, formatMenu, type Menu } from "./menu.ts";
 import { type BootPlan, planBoot } from "./plan.ts";
@@ -9,11 +10,13 @@ import { readScriptMenu, runScriptEntry } from "./script-menu.ts";
 export { GrubError } from "./errors.ts";
 export type { FileKind, HostFiles } from "./files.ts";
 export type { BootPlan } from "./plan.ts";
-export { bounded, type XenOptions } from "./xen-options.ts";
+export { bounded, dom0MemorySize, type XenOptions } from "./xen-options.ts";
 
 /** A configuration that was read: a menu, and what each of its entries boots. */
 export interface Configuration {
 	readonly menu: Menu;
+	/** What GRUB, too, would complain of when it reads the file, in sentences without their full stop. */
+	readonly warnings: readonly string[];
 	/** The menu as text, a line an entry. */
 	list(): string;
 	/**
@@ -52,10 +55,12 @@ export async function readConfiguration(
 		number,
 		title,
 	});
+	const warnings = new Warnings();
 	if (isLegacy(text)) {
-		const menu = readLegacyMenu(text, file);
+		const menu = readLegacyMenu(text, file, warnings);
 		return {
 			menu,
+			warnings: warnings.told,
 			list: () => formatMenu(menu),
 			plan: async (wanted) => {
 				const { entry, number } = findEntry(menu, wanted);
@@ -63,13 +68,32 @@ export async function readConfiguration(
 			},
 		};
 	}
-	const menu = await readScriptMenu(text, file, pathInside(file, roots), files);
+	const menu = await readScriptMenu(text, file, pathInside(file, roots), files, warnings);
 	return {
 		menu,
+		warnings: warnings.told,
 		list: () => formatMenu(menu),
 		plan: async (wanted) => {
 			const { entry, number } = findEntry(menu, wanted);
-			return plan(await runScriptEntry(entry, number, files), number, entry.title);
+			const inEntry = new Warnings(new Set(warnings.reasons));
+			const planned = await plan(await runScriptEntry(entry, number, files, inEntry), number, entry.title);
+			return { ...planned, notices: [...inEntry.told, ...planned.notices] };
 		},
 	};
+}
+
+/** What is complained of, each thing once. */
+class Warnings implements Output {
+	readonly told: string[] = [];
+
+	/** @param reasons that need not be told again */
+	constructor(readonly reasons = new Set<string>()) {}
+
+	print(): void {}
+
+	warn({ message, reason }: GrubError): void {
+		if (this.reasons.has(reason)) return;
+		this.reasons.add(reason);
+		this.told.push(`${message}; GRUB passes it over, and so do we`);
+	}
 }

@@ -1,9 +1,9 @@
 /**
  * Runs GRUB 2's script language as GRUB does when it shows a menu and boots an entry: variables, functions, blocks. Commands are in
- * commands.ts; one that is not there is an error that names it, where GRUB would print a message and go on with half a system.
+ * commands.ts. One that is not there, and one that fails, is told of and passed over, as GRUB does it.
  */
 import { COMMANDS } from "./commands.ts";
-import { GrubError, type Place } from "./errors.ts";
+import { CommandFailure, GrubError, GrubStatus, type Place } from "./errors.ts";
 import type { GrubFiles } from "./files.ts";
 import type { Word } from "./lexer.ts";
 import type { Loaded } from "./loaded.ts";
@@ -50,6 +50,14 @@ interface Outcome {
 	readonly leave?: { readonly kind: "break" | "continue" | "return"; levels: number } | undefined;
 }
 
+/** What a script says. */
+export interface Output {
+	/** Gets what `echo` prints. */
+	print(text: string): void;
+	/** Is told of a command that GRUB, too, would complain of. */
+	warn(failure: GrubError): void;
+}
+
 /** What commands work on. */
 export class Interpreter {
 	readonly entries: ScriptEntry[] = [];
@@ -65,8 +73,7 @@ export class Interpreter {
 		readonly files: GrubFiles,
 		file: string,
 		readonly context: Context,
-		/** Gets what `echo` says. */
-		readonly print: (text: string) => void = () => {},
+		readonly output: Output,
 	) {
 		this.file = file;
 	}
@@ -103,7 +110,7 @@ export class Interpreter {
 
 	/** The entries that statements make in a context of their own: a submenu's. */
 	async menuOf(context: Context, body: Script, parameters: readonly string[], place: Place): Promise<ScriptEntry[]> {
-		const inner = new Interpreter(this.files, place.file, context, this.print);
+		const inner = new Interpreter(this.files, place.file, context, this.output);
 		inner.depth = this.depth;
 		inner.executed = this.executed;
 		await inner.call(body, parameters, place);
@@ -186,29 +193,40 @@ export class Interpreter {
 		this.count(place);
 		const [name, ...words] = this.expand(command.words);
 		if (name === undefined) return { status: 0 };
+		if (name === "!") return this.negated(command, words, place);
+		return this.execute(command, name, words, place);
+	}
+
+	private isKnown(name: string): boolean {
+		return Object.hasOwn(COMMANDS, name) || this.context.functions.has(name);
+	}
+
+	/** "! COMMAND": a status of 0 becomes 1, any other 0. */
+	private async negated(command: Command, words: readonly string[], place: Place): Promise<Outcome> {
+		const [name, ...rest] = words;
+		if (name === undefined) return { status: 0 };
+		if (!this.isKnown(name)) return this.execute(command, name, rest, place);
+		const outcome = await this.execute(command, name, rest, place);
+		return outcome.leave === undefined ? { status: outcome.status === 0 ? 1 : 0 } : outcome;
+	}
+
+	private async execute(command: Command, name: string, words: readonly string[], place: Place): Promise<Outcome> {
 		const leave = leaving(name, words, this.status);
 		if (leave !== undefined) return leave;
-		if (name === "!") {
-			throw new GrubError(
-				place,
-				'"!" before a command is not supported',
-				"Use it inside [ ], or turn the branches round.",
-			);
-		}
 		const run = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-		if (run !== undefined) return { status: await run(this, { name, words, block: command.block, place }) };
 		const called = this.context.functions.get(name);
-		if (called !== undefined) return { status: await this.call(called.body, words, place, called.file) };
-		const equals = name.indexOf("=");
-		if (equals > 0) {
+		try {
+			if (run !== undefined) return { status: await run(this, { name, words, block: command.block, place }) };
+			if (called !== undefined) return { status: await this.call(called.body, words, place, called.file) };
+			const equals = name.indexOf("=");
+			if (equals < 0) throw new CommandFailure(place, `can't find command "${name}"`, GrubStatus.none);
 			this.context.variables.set(name.slice(0, equals), name.slice(equals + 1));
 			return { status: 0 };
+		} catch (error) {
+			if (!(error instanceof CommandFailure)) throw error;
+			this.output.warn(error);
+			return { status: error.status };
 		}
-		throw new GrubError(
-			place,
-			`"${name}" is no command or function that paravirt knows`,
-			"Take the line out of a copy of the file, and name that with --grub and the original's folder with --root.",
-		);
 	}
 
 	/**

@@ -1,5 +1,6 @@
 /** GRUB Legacy's configuration (grub.conf, menu.lst): a command a line, an entry from each `title` to the next. */
 import { GrubError, type Place } from "./errors.ts";
+import type { Output } from "./interpreter.ts";
 import type { Loaded, LoadedFile } from "./loaded.ts";
 import type { Menu, MenuEntry } from "./menu.ts";
 
@@ -17,7 +18,7 @@ export interface LegacyEntry extends MenuEntry {
 const PASSED_OVER = [
 	...["timeout", "fallback", "hiddenmenu", "splashimage", "background", "foreground", "shade", "viewport", "gfxmenu"],
 	...["color", "password", "lock", "serial", "terminal", "pager", "quiet", "pause", "root", "rootnoverify", "uuid"],
-	...["savedefault", "boot", "makeactive", "verbose", "device", "findroot"],
+	...["slaunch", "slaunch_module", "savedefault", "boot", "makeactive", "verbose", "device", "findroot"],
 ];
 
 /** Whether a file is in this language and not in GRUB 2's. */
@@ -29,8 +30,8 @@ function isComment(line: string): boolean {
 	return /^[ \t]*(?:#|$)/.test(line);
 }
 
-/** @throws GrubError for commands that GRUB Legacy's menu does not have */
-export function readLegacyMenu(text: string, file: string): Menu<LegacyEntry> {
+/** @param output is told of commands before the first entry that GRUB Legacy does not have: it skips them */
+export function readLegacyMenu(text: string, file: string, output: Pick<Output, "warn">): Menu<LegacyEntry> {
 	const entries: (LegacyEntry & { lines: Line[] })[] = [];
 	let chosen = "";
 	for (const [index, raw] of text.split("\n").entries()) {
@@ -47,7 +48,7 @@ export function readLegacyMenu(text: string, file: string): Menu<LegacyEntry> {
 		const entry = entries.at(-1);
 		if (entry !== undefined) entry.lines.push(line);
 		else if (name === "default") chosen = line.words[0] ?? "";
-		else if (!PASSED_OVER.includes(name)) throw unknown(line);
+		else if (!PASSED_OVER.includes(name)) output.warn(unknown(line));
 	}
 	// "saved" is the entry that was booted last, which the configuration does not tell.
 	return { file, entries, default: /^\d+$/.test(chosen) ? chosen : "" };

@@ -1,8 +1,8 @@
 /** From what an entry has loaded to what is booted here: files of the host, a command line, and what Xen's options say of the guest. */
-import { compressionOf, decompress } from "../../xen/boot/payload.ts";
 import { GrubError } from "./errors.ts";
 import type { GrubFiles } from "./files.ts";
 import { commandLineOf, type Loaded, type LoadedFile } from "./loaded.ts";
+import { isForTboot, isTboot, isXen, type ModuleUse, modulesOfXen, readImage, readModule } from "./modules.ts";
 import { parseXenOptions, type XenOptions } from "./xen-options.ts";
 
 export interface BootPlan {
@@ -27,35 +27,6 @@ function withoutPlaceholder(words: readonly string[]): readonly string[] {
 	return PLACEHOLDERS.includes(words[0] ?? "") ? words.slice(1) : words;
 }
 
-/** The multiboot header's magic number (Multiboot Specification 3.1.1, Multiboot2 3.1.2), where it must be found. */
-const MULTIBOOT = [
-	{ magic: 0x1badb002, within: 8192, align: 4 },
-	{ magic: 0xe85250d6, within: 32768, align: 8 },
-] as const;
-
-const XEN_TEXT = new TextEncoder().encode("Xen version %d.%d");
-
-function isMultiboot(image: Uint8Array): boolean {
-	const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-	return MULTIBOOT.some(({ magic, within, align }) => {
-		for (let at = 0; at + 4 <= Math.min(within, image.length); at += align) {
-			if (view.getUint32(at, true) === magic) return true;
-		}
-		return false;
-	});
-}
-
-/** Whether an image is Xen: a multiboot kernel that can tell its version as Xen does. */
-export function isXen(bytes: Uint8Array, file: string): boolean {
-	const image = compressionOf(bytes) === undefined ? bytes : decompress(bytes, file);
-	if (!isMultiboot(image)) return false;
-	const first = XEN_TEXT[0] as number;
-	for (let at = image.indexOf(first); at >= 0; at = image.indexOf(first, at + 1)) {
-		if (XEN_TEXT.every((byte, index) => image[at + index] === byte)) return true;
-	}
-	return false;
-}
-
 async function planLinux(loaded: Loaded & { readonly kind: "linux" }, files: GrubFiles): Promise<BootPlan> {
 	const { kernel, ramdisks } = loaded;
 	return {
@@ -71,17 +42,41 @@ function needAll(loaded: readonly LoadedFile[], files: GrubFiles): Promise<strin
 	return Promise.all(loaded.map((file) => files.need(file.path, file)));
 }
 
-async function planXen(loaded: Loaded & { readonly kind: "multiboot" }, files: GrubFiles): Promise<BootPlan> {
-	const { kernel: hypervisor, modules } = loaded;
-	const image = await files.need(hypervisor.path, hypervisor);
-	if (!isXen(await files.host.read(image), image)) {
+async function planMultiboot(loaded: Loaded & { readonly kind: "multiboot" }, files: GrubFiles): Promise<BootPlan> {
+	const image = await readImage(loaded.kernel, files);
+	if (isXen(image)) return planXen(loaded.kernel, loaded.modules, files);
+	if (!isTboot(image)) {
 		throw new GrubError(
-			hypervisor,
-			`"${hypervisor.path}" is a multiboot kernel that is not Xen, or no multiboot kernel`,
+			loaded.kernel,
+			`"${loaded.kernel.path}" is a multiboot kernel that is neither Xen nor tboot, or no multiboot kernel`,
 			"Choose an entry that loads Linux or Xen, with --entry.",
 		);
 	}
-	const [kernel, ramdisk, ...others] = modules;
+	return planTboot(loaded, files);
+}
+
+/** tboot measures what the first module is and starts it, with the modules that are not for tboot itself. */
+async function planTboot(
+	{ kernel: tboot, modules }: Loaded & { readonly kind: "multiboot" },
+	files: GrubFiles,
+): Promise<BootPlan> {
+	const [kernel, ...others] = modules;
+	if (kernel === undefined) throw new GrubError(tboot, "tboot is loaded without a module", "Correct the entry.");
+	const ours: LoadedFile[] = [];
+	for (const other of others) if (!isForTboot(await readModule(other, files))) ours.push(other);
+	const notice = `the entry loads tboot (${tboot.path}): nothing is measured here, and its first module is what is booted`;
+	const rest = isXen(await readImage(kernel, files))
+		? await planXen(kernel, ours, files)
+		: await planLinux({ kind: "linux", kernel: plain(kernel), ramdisks: ours.slice(0, 1) }, files);
+	return { ...rest, notices: [notice, ...rest.notices] };
+}
+
+function plain(file: LoadedFile): LoadedFile {
+	return { ...file, words: withoutPlaceholder(file.words) };
+}
+
+async function planXen(hypervisor: LoadedFile, modules: readonly LoadedFile[], files: GrubFiles): Promise<BootPlan> {
+	const [kernel] = modules;
 	if (kernel === undefined) {
 		throw new GrubError(hypervisor, "Xen is loaded without a module, so there is no dom0 kernel", "Correct the entry.");
 	}
@@ -92,17 +87,31 @@ async function planXen(loaded: Loaded & { readonly kind: "multiboot" }, files: G
 	if (xen.notApplicable.length > 0) {
 		notices.push(`options of Xen that do not apply here: ${xen.notApplicable.join(" ")}`);
 	}
-	for (const other of others) notices.push(`a further module of Xen's is not used: ${other.path}`);
+	const uses = await modulesOfXen(modules, xen.microcode, files);
+	for (const [index, module] of modules.entries()) {
+		const use = uses[index] as ModuleUse;
+		if (use !== "kernel" && use !== "ramdisk") notices.push(`${UNUSED[use]} is not used: ${module.path}`);
+	}
 	return {
 		kernel: await files.need(kernel.path, kernel),
-		ramdisks: ramdisk === undefined ? [] : await needAll([ramdisk], files),
-		commandLine: commandLineOf(withoutPlaceholder(kernel.words)),
+		ramdisks: await needAll(
+			modules.filter((_, index) => uses[index] === "ramdisk"),
+			files,
+		),
+		commandLine: commandLineOf([...withoutPlaceholder(kernel.words), ...xen.dom0Words]),
 		xen,
 		notices,
 	};
 }
 
-/** @throws GrubError where a file is missing, or it is neither Linux nor Xen; ImageError where Xen's image cannot be unpacked */
+/** What notices call a module that nothing is done with. */
+const UNUSED: Readonly<Record<Exclude<ModuleUse, "kernel" | "ramdisk">, string>> = {
+	microcode: "the processor's microcode",
+	policy: "the XSM policy",
+	unused: "a further module of Xen's",
+};
+
+/** @throws GrubError if a file is missing, or it is neither Linux nor Xen; ImageError if Xen's image cannot be unpacked */
 export function planBoot(loaded: Loaded, files: GrubFiles): Promise<BootPlan> {
-	return loaded.kind === "linux" ? planLinux(loaded, files) : planXen(loaded, files);
+	return loaded.kind === "linux" ? planLinux(loaded, files) : planMultiboot(loaded, files);
 }

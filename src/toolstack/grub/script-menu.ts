@@ -2,7 +2,7 @@
 import { DEVICE } from "./commands.ts";
 import { GrubError, type Place } from "./errors.ts";
 import type { GrubFiles } from "./files.ts";
-import { Context, Interpreter, type ScriptEntry } from "./interpreter.ts";
+import { Context, Interpreter, type Output, type ScriptEntry } from "./interpreter.ts";
 import { Finished, type Loaded } from "./loaded.ts";
 import type { Menu } from "./menu.ts";
 import { parseScript } from "./syntax.ts";
@@ -34,7 +34,6 @@ function initialContext(prefix: string): Context {
  * Reads a grub.cfg.
  * @param file the host's path, for messages
  * @param path what GRUB would call it, e.g. "/boot/grub/grub.cfg"
- * @param print gets what `echo` says
  * @throws GrubError
  */
 export async function readScriptMenu(
@@ -42,10 +41,10 @@ export async function readScriptMenu(
 	file: string,
 	path: string,
 	files: GrubFiles,
-	print?: (text: string) => void,
+	output: Output,
 ): Promise<Menu<ScriptEntry>> {
 	const prefix = path.slice(0, Math.max(path.lastIndexOf("/"), 0)) || "/";
-	const grub = new Interpreter(files, file, initialContext(`(${DEVICE})${prefix}`), print);
+	const grub = new Interpreter(files, file, initialContext(`(${DEVICE})${prefix}`), output);
 	try {
 		await grub.call(parseScript(text, file), [], { file, line: 1 });
 	} catch (error) {
@@ -59,10 +58,15 @@ export async function readScriptMenu(
  * @param chosen its number, e.g. "1>2"
  * @throws GrubError where it loads no kernel
  */
-export async function runScriptEntry(entry: ScriptEntry, chosen: string, files: GrubFiles): Promise<Loaded> {
+export async function runScriptEntry(
+	entry: ScriptEntry,
+	chosen: string,
+	files: GrubFiles,
+	output: Output,
+): Promise<Loaded> {
 	const context = entry.context.copy();
 	context.variables.set("chosen", chosen);
-	const grub = new Interpreter(files, entry.file, context);
+	const grub = new Interpreter(files, entry.file, context, output);
 	const place: Place = { file: entry.file, line: entry.line };
 	let loaded: Loaded | undefined;
 	try {

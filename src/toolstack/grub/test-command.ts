@@ -33,34 +33,26 @@ class Expression {
 		private readonly place: Place,
 	) {}
 
+	/** Both sides are always read, since what follows lies after them. What is missing counts as true, and an end of its own ends it. */
 	async run(): Promise<boolean> {
-		if (this.words.length === 0) return false;
-		const value = await this.or();
-		if (this.at < this.words.length) throw this.error(`"${this.words[this.at]}" is one word too many`);
-		return value;
-	}
-
-	private error(reason: string): GrubError {
-		return new GrubError(this.place, `test: ${reason}`, "Correct the expression.");
-	}
-
-	// Both sides are always read: what follows lies behind them.
-	private async or(): Promise<boolean> {
 		let value = await this.and();
 		while (this.take("-o")) value = (await this.and()) || value;
 		return value;
 	}
 
+	/** Terms that must all be true, with -a between them or nothing. */
 	private async and(): Promise<boolean> {
-		let value = await this.not();
-		while (this.take("-a")) value = (await this.not()) && value;
+		let value = true;
+		while (this.at < this.words.length && this.words[this.at] !== "-o" && this.words[this.at] !== ")") {
+			if (!this.take("-a")) value = (await this.not()) && value;
+		}
 		return value;
 	}
 
 	private async not(): Promise<boolean> {
 		let negated = false;
 		while (this.take("!")) negated = !negated;
-		return (await this.primary()) !== negated;
+		return this.at === this.words.length || (await this.primary()) !== negated;
 	}
 
 	private take(word: string): boolean {
@@ -71,9 +63,11 @@ class Expression {
 
 	private async primary(): Promise<boolean> {
 		const [first, second, third] = this.words.slice(this.at, this.at + 3);
-		if (first === undefined) throw this.error("the expression ends too early");
+		if (first === undefined) return true;
 		if (second !== undefined && third !== undefined) {
-			if (UNSUPPORTED.test(second)) throw this.error(`"${second}" is not supported`);
+			if (UNSUPPORTED.test(second)) {
+				throw new GrubError(this.place, `test: "${second}" is not supported`, "Decide it in a copy of the file.");
+			}
 			const compare = Object.hasOwn(BINARY, second) ? BINARY[second] : undefined;
 			if (compare !== undefined) {
 				this.at += 3;
@@ -82,8 +76,8 @@ class Expression {
 		}
 		if (first === "(") {
 			this.at++;
-			const value = await this.or();
-			if (!this.take(")")) throw this.error("a parenthesis is not closed");
+			const value = await this.run();
+			this.take(")");
 			return value;
 		}
 		if (second !== undefined && /^-[zndefs]$/.test(first)) {
@@ -105,7 +99,7 @@ class Expression {
 	}
 }
 
-/** @throws GrubError where it is no expression, or uses an operator that is not supported */
+/** @throws GrubError if it uses an operator that is not supported */
 export function evaluateTest(words: readonly string[], files: GrubFiles, place: Place): Promise<boolean> {
 	return new Expression(words, files, place).run();
 }

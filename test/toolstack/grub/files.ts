@@ -22,10 +22,19 @@ export function memoryFiles(contents: Readonly<Record<string, string | Uint8Arra
 	};
 }
 
-/** What Xen's image looks like to a boot loader: a multiboot header, and the text of its version. */
-export function imageOfXen(): Uint8Array {
+function multibootImage(text: string): Uint8Array {
 	const image = new Uint8Array(16384);
 	new DataView(image.buffer).setUint32(152, 0xe85250d6, true);
-	image.set(new TextEncoder().encode("Xen version %d.%d%s (%s)"), 9000);
+	image.set(new TextEncoder().encode(text), 9000);
 	return image;
+}
+
+/** What Xen's image looks like to a boot loader: a multiboot header, and the text of its version. */
+export function imageOfXen(): Uint8Array {
+	return multibootImage("Xen version %d.%d%s (%s)");
+}
+
+/** The same of tboot. */
+export function imageOfTboot(): Uint8Array {
+	return multibootImage("<3>*********************** TBOOT ***********************");
 }

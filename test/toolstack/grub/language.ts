@@ -62,6 +62,40 @@ if [ -z "$a" ]
 then
 echo 35 multi
 fi
+# commands that fail
+frobnicate --now
+echo "36 $?"
+if frobnicate; then echo 37 yes; else echo 37 no; fi
+source /boot/grub/none.cfg
+echo "38 $?"
+if ! false; then echo 39 not; fi
+if ! true; then echo 40 yes; else echo 40 no; fi
+if [ a = a ; then echo 41 open; fi
+regexp --set=1:number --set 2:letters "^([0-9]+)-([[:alpha:]_]*)" 12-ab_c.3; echo "42 $? $number $letters"
+regexp ^b abc; echo "43 $?"
+nosuch.command=x; echo "44 $?"
+set novalue; echo "45 $?"
+[ ! ]; echo "46 $?"
+[ a = ]; echo "47 $?"
+menuentry x; echo "48 $?"
+source; echo "49 $?"
+search; echo "50 $?"
+search --frob x; echo "51 $?"
+regexp a; echo "52 $?"
+while frobnicate; do echo 53 loop; break; done
+if ! frobnicate; then echo 54 yes; else echo 54 no; fi
+test a b c; echo "55 $?"
+[ = y ]; echo "56 $?"
+[ y "" ]; echo "57 $?"
+[ ! = y ]; echo "58 $?"
+[ -a b ]; echo "59 $?"
+[ "" -o ]; echo "60 $?"
+[ c a = b ]; echo "61 $?"
+[ -z ]; echo "62 $?"
+[ "(" "" ]; echo "63 $?"
+[ ! "" y ]; echo "64 $?"
+[ "" "" -o y "" ]; echo "65 $?"
+[ ]; echo "66 $?"
 `;
 
 /** What it prints, without the numbers of lines that it does not come to. */
@@ -107,4 +141,35 @@ export const PRINTED: readonly string[] = [
 	"33 #",
 	"34 []",
 	"35 multi",
+	"36 0",
+	"37 yes",
+	"38 0",
+	"39 not",
+	"40 no",
+	"41 open",
+	"42 0 12 ab_c",
+	"43 1",
+	"44 0",
+	"45 18",
+	"46 0",
+	"47 0",
+	"48 18",
+	"49 18",
+	"50 18",
+	"51 17",
+	"52 18",
+	"53 loop",
+	"54 yes",
+	"55 0",
+	"56 0",
+	"57 1",
+	"58 1",
+	"59 0",
+	"60 0",
+	"61 1",
+	"62 0",
+	"63 1",
+	"64 0",
+	"65 1",
+	"66 0",
 ];

@@ -71,11 +71,18 @@ describe("GRUB Legacy's configuration", () => {
 	});
 
 	it.each([
-		["before the first title", "frobnicate\ntitle a\n", '1: "frobnicate" is no command'],
 		["in an entry", "title a\n frobnicate\n kernel /vmlinuz-2.6.32\n", '2: "frobnicate" is no command'],
 		["without a kernel", "title a\n root (hd0,0)\n", '1: the entry "a" loads no kernel'],
 		["without a file", "title a\n kernel --type=linux\n", "2: kernel names no file"],
 	])("names what is not known %s", async (_, text, message) => {
 		await expect(open(text).then(({ plan }) => plan(undefined))).rejects.toThrow(message);
+	});
+
+	it("skips what is not known before the first title, with a warning", async () => {
+		const configuration = await open("frobnicate\nfrobnicate\ntitle a\n kernel /vmlinuz-2.6.32\n");
+		expect(configuration.warnings).toEqual([
+			`${FILE}:1: "frobnicate" is no command that paravirt knows; GRUB passes it over, and so do we`,
+		]);
+		expect(await configuration.plan(undefined)).toMatchObject({ kernel: "/disk/boot/vmlinuz-2.6.32" });
 	});
 });

@@ -87,12 +87,25 @@ describe("GRUB's script language", () => {
 	it("prints what GRUB prints", async () => {
 		const printed: string[] = [];
 		const files = new GrubFiles(memoryFiles({}), ["/"]);
-		await readScriptMenu(SCRIPT, FILE, "/boot/grub/grub.cfg", files, (text) => printed.push(text));
+		const warned: string[] = [];
+		await readScriptMenu(SCRIPT, FILE, "/boot/grub/grub.cfg", files, {
+			print: (text) => printed.push(text),
+			warn: ({ reason }) => warned.push(reason),
+		});
+		expect([...new Set(warned)]).toEqual([
+			'can\'t find command "frobnicate"',
+			'source: there is no file "/boot/grub/none.cfg"',
+			'set: "novalue" is no assignment',
+			'menuentry "x" has no block',
+			"source names no file",
+			"search names nothing to look for",
+			'search: unknown argument "--frob"',
+			"regexp: two arguments are expected",
+		]);
 		expect(printed.join("\n").split("\n")).toEqual(PRINTED);
 	});
 
 	it.each([
-		["unknown words", "set a=1\nfrobnicate --now\n", '2: "frobnicate" is no command or function'],
 		["an open quote", "\nset a='x\n\n", "2: the quote ' is not closed"],
 		["an open block", "menuentry x {\n true\n", "3: the file ends too early: the block of line 1"],
 		["an if without end", "if true; then\n true\n", "3: the file ends too early"],
@@ -100,16 +113,33 @@ describe("GRUB's script language", () => {
 		["a closing brace", "true\n}\n", '2: "}" is not expected here'],
 		["a pipe", "true\necho a | cat\n", '2: "|" is not something'],
 		["case", "\ncase x\n", '2: "case" is not supported'],
-		["an open bracket", "if [ a = b ; then true; fi", "1: [ is not closed"],
 		["an unknown operator", "if [ a -nt b ]; then true; fi", '1: test: "-nt" is not supported'],
 		["an endless loop", "while true; do true; done", "1: more than 10000 commands"],
 		["endless recursion", "function f { f; }\nf\n", "without an end"],
-		["menu entries without a block", "menuentry x\n", '1: menuentry "x" has no block'],
 		["sourcing itself", "source /boot/grub/grub.cfg\n", "without an end"],
-		["a missing source", "source /boot/none.cfg\n", '1: "/boot/none.cfg" is not there'],
 	])("refuses %s, with the line", async (_, text, message) => {
 		await expect(open(text)).rejects.toThrow(message);
 		await expect(open(text)).rejects.toThrow(FILE);
+	});
+
+	it.each([
+		["unknown words", "frobnicate --now", 'can\'t find command "frobnicate"'],
+		["menu entries without a block", "menuentry x", 'menuentry "x" has no block'],
+		["a missing source", "source /boot/none.cfg", 'source: there is no file "/boot/none.cfg"'],
+		["a source on no disk", "source (http,host)/x", 'source: there is no file "(http,host)/x"'],
+		["a counter that is none", "decrement nothing", 'decrement: "nothing" is no variable with a number'],
+	])("goes on after %s, with one warning", async (_, line, reason) => {
+		const configuration = await open(`set a=1\n${line}\n${line}\nmenuentry a { ${line}\n linux /boot/vmlinuz }\n`);
+		expect(configuration.warnings).toEqual([`${FILE}:2: ${reason}; GRUB passes it over, and so do we`]);
+		expect(await configuration.plan(undefined)).toMatchObject({ kernel: "/disk/boot/vmlinuz-6.1", notices: [] });
+	});
+
+	it("tells what an entry alone has", async () => {
+		const { plan, warnings } = await open("menuentry a {\n frobnicate\n linux /boot/vmlinuz }\n");
+		expect(warnings).toEqual([]);
+		expect((await plan(undefined)).notices).toEqual([
+			`${FILE}:2: can't find command "frobnicate"; GRUB passes it over, and so do we`,
+		]);
 	});
 
 	it("refuses what is nested too deeply", async () => {
@@ -243,7 +273,9 @@ describe("a grub.cfg", () => {
 
 	it("refuses a multiboot kernel that is not Xen", async () => {
 		const { plan } = await open("menuentry a {\n multiboot /boot/initrd.img\n module /boot/vmlinuz\n}\n");
-		await expect(plan(undefined)).rejects.toThrow(':2: "/boot/initrd.img" is a multiboot kernel that is not Xen');
+		await expect(plan(undefined)).rejects.toThrow(
+			':2: "/boot/initrd.img" is a multiboot kernel that is neither Xen nor tboot',
+		);
 	});
 
 	it("looks for files in a /boot of its own as well, and says where it cannot tell", async () => {
