@@ -5,13 +5,14 @@
  *
  *   arena:  | records | ...  ->        <- ... | code index | code index |
  */
-import { decode, decodeCrossing, newDecoded } from "./decode/decoder.ts";
+import { type Decoded, decode, decodeCrossing, newDecoded } from "./decode/decoder.ts";
 import * as record from "./interpreter/record.ts";
 import type { Variants } from "./interpreter/variants.ts";
 import * as layout from "./layout.ts";
 import type { Memory } from "./memory.ts";
 import { tlbEntryOffset } from "./mmu/inline.ts";
 import { Access, Vector } from "./processor.ts";
+import type { VendorBehaviour } from "./vendor.ts";
 
 const CODE_INDEX_SIZE = layout.PAGE_SIZE * 4;
 /** Longest run of instructions without a look-up: the interpreter may run it without asking for its fuel (module.ts, MARGIN). */
@@ -60,7 +61,7 @@ export interface CodeTranslator {
 }
 
 export class CodeCache {
-	private readonly decoded = newDecoded();
+	private readonly decoded: Decoded;
 	/** Code pages by frame: in 64-bit mode and in compatibility mode. */
 	private readonly pages: [Map<number, CodePage>, Map<number, CodePage>] = [new Map(), new Map()];
 	/** Frames in which an instruction ends, to those in which it began. */
@@ -84,8 +85,10 @@ export class CodeCache {
 	constructor(
 		private readonly memory: Memory,
 		private readonly variants: Variants,
+		vendor: VendorBehaviour,
 		arenaBytes: number = layout.CODE_ARENA_END - layout.CODE_ARENA,
 	) {
+		this.decoded = newDecoded(vendor);
 		this.arenaEnd = Math.min(layout.CODE_ARENA_END, layout.CODE_ARENA + arenaBytes);
 		this.indexTop = this.arenaEnd;
 	}

@@ -16,6 +16,7 @@ import { Flag, Gpr, Registers } from "./registers.ts";
 import { forms } from "./semantics/index.ts";
 import { simdService } from "./simd/service.ts";
 import { Translator, type TranslatorStatistics } from "./translator/translator.ts";
+import { type CpuVendor, DEFAULT_VENDOR, VENDOR_BEHAVIOUR, type VendorBehaviour } from "./vendor.ts";
 
 /** The exports of the main module. */
 interface MainExports {
@@ -69,6 +70,8 @@ export interface EngineOptions {
 	readonly tier?: Tier;
 	/** A block is translated once branches have led to it so often; small for tests. */
 	readonly hotCount?: number;
+	/** Whose processor it is, where makers differ (vendor.ts). Default: "intel". */
+	readonly vendor?: CpuVendor;
 	/** Makes RDRAND and RDSEED repeatable; without it they take the host's random numbers. */
 	readonly randomSeed?: number;
 	/** Bytes of memory for decoded code, at most what layout.ts sets aside; small for tests. */
@@ -80,6 +83,7 @@ export interface EngineOptions {
 }
 
 export class Engine implements Processor {
+	readonly vendor: VendorBehaviour;
 	private readonly main: MainExports;
 	private readonly variants: Variants;
 	private readonly code: CodeCache;
@@ -100,11 +104,14 @@ export class Engine implements Processor {
 	) {
 		const table = new WebAssembly.Table({ element: "anyfunc", initial: 64 });
 		const memoryPages = memory.wasm.buffer.byteLength / 65536;
+		const vendor = VENDOR_BEHAVIOUR[options.vendor ?? DEFAULT_VENDOR];
+		this.vendor = vendor;
 		this.rare = new RareInstructions(
 			memory,
 			environment,
 			(low, high, access) => this.translateHalves(low, high, access),
 			options.randomSeed === undefined ? hostRandom() : seededRandom(options.randomSeed),
+			vendor,
 		);
 		const service = {
 			cpuid: () => this.cpuid(),
@@ -119,6 +126,7 @@ export class Engine implements Processor {
 				hot.map((key) => variantOf(key, forms)),
 				memoryPages,
 				options.tier === "interpreter" ? 0 : (options.hotCount ?? (options.tier === "translator" ? 1 : HOT_COUNT)),
+				vendor,
 				options.emittedExits === false ? undefined : environment.emitExits,
 			),
 		);
@@ -146,8 +154,9 @@ export class Engine implements Processor {
 			table,
 			{ engine: { memory: memory.wasm, ...instance.exports }, service },
 			memoryPages,
+			vendor,
 		);
-		this.code = new CodeCache(memory, this.variants, options.codeArena ?? CODE_ARENA);
+		this.code = new CodeCache(memory, this.variants, vendor, options.codeArena ?? CODE_ARENA);
 		this.code.mmu = this.main;
 		if (options.tier !== "interpreter") {
 			this.translator = new Translator(
@@ -157,6 +166,7 @@ export class Engine implements Processor {
 				{ engine: { memory: memory.wasm, ...instance.exports } },
 				memoryPages,
 				options.hotCount ?? HOT_COUNT,
+				vendor,
 				options.codeBudget,
 			);
 		}

@@ -5,10 +5,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
+import { DEFAULT_VENDOR } from "../../src/cpu/vendor.ts";
 import { injectFault } from "./lockstep/inject.ts";
 import { EmulatedEngine } from "./oracle/engine.ts";
 import { comparableForms } from "./oracle/forms.ts";
-import { Native, unavailable } from "./oracle/native.ts";
+import { hostVendor, Native, unavailable } from "./oracle/native.ts";
 import { compareEngines, type RunOptions } from "./oracle/run.ts";
 import { loadTier } from "./oracle/tiers.ts";
 
@@ -20,6 +21,8 @@ const CASES = Number(process.env["PARAVIRT_ORACLE_CASES"] ?? 100_000);
 const OTHERS = Number(process.env["PARAVIRT_ORACLE_OTHERS"] ?? Math.min(CASES, 100_000));
 const SEED = Number(process.env["PARAVIRT_ORACLE_SEED"] ?? 1);
 const reason = unavailable();
+/** The personality that is compared with this host; the other one is with recorded answers (oracle-recorded.test.ts). */
+const vendor = hostVendor() ?? DEFAULT_VENDOR;
 if (reason !== undefined) console.warn(`Processor tests skipped: ${reason}.`);
 const processorExists = existsSync(fileURLToPath(new URL("../../src/cpu/index.ts", import.meta.url)));
 
@@ -42,7 +45,7 @@ describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
 			const compatibility = change.compatibility ?? false;
 			const forms = (await comparableForms()).filter(({ mode }) => mode !== (compatibility ? "64" : "compat"));
 			const merged = { ...options, ...change, reproduce: options.reproduce + flags };
-			const summary = await compareEngines(native!, await EmulatedEngine.load(), forms, merged);
+			const summary = await compareEngines(native!, await EmulatedEngine.load("interpreter", vendor), forms, merged);
 			expect(summary.mismatches, summary.reports.join("\n\n")).toBe(0);
 			expect(summary.cases).toBe(merged.cases);
 		};
@@ -58,7 +61,7 @@ describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
 			const compatibility = change.compatibility ?? false;
 			const forms = (await comparableForms()).filter(({ mode }) => mode !== (compatibility ? "64" : "compat"));
 			const merged = { ...options, ...change, reproduce: `${options.reproduce}${flags} --tier both` };
-			const tiers = await loadTier("both");
+			const tiers = await loadTier("both", vendor);
 			const summary = await compareEngines(native!, tiers, forms, merged);
 			expect(summary.mismatches, summary.reports.join("\n\n")).toBe(0);
 			// What is not translated would agree as well.
@@ -75,8 +78,10 @@ describe.skipIf(reason !== undefined)("the host's processor as oracle", () => {
 			const undo = injectFault("adc", 0);
 			try {
 				const few = { ...options, graphs: true, cases: 256, maxReports: 0 };
-				expect((await compareEngines(native!, await loadTier("interpreter"), forms, few)).mismatches).toBe(0);
-				expect((await compareEngines(native!, await loadTier("translator"), forms, few)).mismatches).toBeGreaterThan(3);
+				expect((await compareEngines(native!, await loadTier("interpreter", vendor), forms, few)).mismatches).toBe(0);
+				expect(
+					(await compareEngines(native!, await loadTier("translator", vendor), forms, few)).mismatches,
+				).toBeGreaterThan(3);
 			} finally {
 				undo();
 			}

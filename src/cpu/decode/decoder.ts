@@ -6,11 +6,14 @@
  */
 import { SLOT_COMPATIBILITY_BASES, SLOT_ES_BASE, SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
 import { forms, type InstructionForm } from "../semantics/table.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { type DecodePlan, Immediate, Mandatory, Modes, OperandWidth, planOf } from "./plan.ts";
 
 export const MAXIMUM_LENGTH = 15;
 
 export interface Decoded {
+	/** Whose processor decodes. */
+	readonly vendor: VendorBehaviour;
 	/** Undefined for an undefined opcode. */
 	form: InstructionForm | undefined;
 	/** What decoding knows of the form. */
@@ -44,8 +47,9 @@ export interface Decoded {
 	immediateHigh: number;
 }
 
-export function newDecoded(): Decoded {
+export function newDecoded(vendor: VendorBehaviour): Decoded {
 	return {
+		vendor,
 		form: undefined,
 		plan: undefined,
 		length: 0,
@@ -110,6 +114,7 @@ const NEED_MORE = -1;
  */
 export function decode(bytes: Uint8Array, start: number, end: number, longMode: boolean, out: Decoded): boolean {
 	if (slotsOf !== forms.length) makeSlots();
+	const { vendor } = out;
 	let at = start;
 	let operandOverride = false;
 	let addressOverride = false;
@@ -181,7 +186,10 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 		const candidate = list[index]!;
 		if ((candidate.modes & mode) === 0 || (candidate.mandatory & mandatory) === 0) continue;
 		// 90 is NOP (F3 90 PAUSE), which leaves the upper half of RAX, unless REX.B makes it XCHG R8, RAX.
-		if (map === 0 && opcode === 0x90 && candidate.opcodeRegister !== ((rex & 1) !== 0)) continue;
+		if (map === 0 && opcode === 0x90) {
+			const exchanges = (rex & 1) !== 0 && !(repeat === 0xf3 && vendor.pauseIgnoresRexB);
+			if (candidate.opcodeRegister !== exchanges) continue;
+		}
 		if (candidate.hasModrm) {
 			if (candidate.exactModrm >= 0 && candidate.exactModrm !== modrm) continue;
 			if (candidate.digit >= 0 && candidate.digit !== ((modrm >> 3) & 7)) continue;
@@ -198,9 +206,11 @@ export function decode(bytes: Uint8Array, start: number, end: number, longMode: 
 	}
 
 	out.addressSize = longMode ? (addressOverride ? 32 : 64) : addressOverride ? 16 : 32;
-	if ((rex & 8) !== 0 || (longMode && plan.width === OperandWidth.fixed64)) out.operandSize = 64;
+	if ((rex & 8) !== 0) out.operandSize = 64;
+	else if (longMode && plan.width === OperandWidth.nearBranch && vendor.nearBranchIgnoresOperandSize)
+		out.operandSize = 64;
 	else if (operandOverride && !plan.mandatoryOperandSize) out.operandSize = 16;
-	else out.operandSize = longMode && plan.width === OperandWidth.default64 ? 64 : 32;
+	else out.operandSize = longMode && plan.width !== OperandWidth.normal ? 64 : 32;
 
 	if (plan.opcodeRegister) out.rm = (opcode & 7) | ((rex & 1) << 3);
 	if (plan.hasModrm) {

@@ -8,8 +8,8 @@ import type { InstructionForm, OperandForm } from "../semantics/table.ts";
 export const Modes = { long: 1, compatibility: 2 } as const;
 /** Bits: what may stand where the mandatory prefix is. */
 export const Mandatory = { np: 1, operandSize: 2, f3: 4, f2: 8 } as const;
-/** Operand size in 64-bit mode. */
-export const OperandWidth = { normal: 0, default64: 1, fixed64: 2 } as const;
+/** Operand size in 64-bit mode: of near branches, whether prefix 66 changes it is the maker's choice. */
+export const OperandWidth = { normal: 0, default64: 1, nearBranch: 2 } as const;
 /** Sizes of immediates that depend on prefixes; others are in bytes. */
 export const Immediate = { operand: -1, operandTo32: -2, address: -3 } as const;
 /** How a record's field names a register (record.ts). */
@@ -90,8 +90,8 @@ function makePlan(form: InstructionForm): DecodePlan {
 		takesRegister: rm !== "memory",
 		takesMemory: rm !== "register",
 		width:
-			form.size64 === "64"
-				? OperandWidth.fixed64
+			form.size64 === "near"
+				? OperandWidth.nearBranch
 				: form.size64 === "default64"
 					? OperandWidth.default64
 					: OperandWidth.normal,

@@ -2,7 +2,7 @@
  * The x87's instruction set, D8..DF and WAIT, as one table: opcode, operand, access and what to do. The processor finds its operation
  * by {@link findX87Operation}, translates the operand's address and calls {@link executeX87}. Relies on operations.ts.
  */
-import { REGISTERS, X87_CONTROL, X87_STATUS } from "../layout.ts";
+import { REGISTERS, STORE_BUFFER, X87_CONTROL, X87_STATUS, X87_TAGS, X87_TOP } from "../layout.ts";
 import type { Memory } from "../memory.ts";
 import { Vector } from "../processor.ts";
 import { Flag } from "../registers.ts";
@@ -392,12 +392,36 @@ export function findX87Operation(opcode: number, modrm: number, operand16: boole
 	return lookup[(operand16 ? 0x800 : 0) + (opcode - 0xd8) * 256 + modrm] ?? -1;
 }
 
+/** Added to the number of a store: {@link executeX87} only tries it. */
+export const X87_TRIAL = 0x1000;
+/** Where a trial stores to (a linear address). */
+export const X87_TRIAL_OPERAND = STORE_BUFFER;
+/** Where one of these is not masked, nothing is stored (SDM volume 1, 8.5). */
+const KEEPS_FROM_STORING = Status.IE | Status.OE | Status.UE;
+
+/**
+ * Executes a store on {@link X87_TRIAL_OPERAND} in place of its operand. @returns 1 where an unmasked exception keeps it from storing, with that
+ * recorded, or 0 with the x87 as it was.
+ */
+function tryStore(memory: Memory, base: number, { execute }: X87Operation): number {
+	const status = memory.u16(base + X87_STATUS);
+	const top = memory.u8(base + X87_TOP);
+	const tags = memory.u8(base + X87_TAGS);
+	execute(memory, base, X87_TRIAL_OPERAND);
+	if ((memory.u16(base + X87_STATUS) & ~memory.u16(base + X87_CONTROL) & KEEPS_FROM_STORING) !== 0) return 1;
+	memory.setU16(base + X87_STATUS, status);
+	memory.setU8(base + X87_TOP, top);
+	memory.setU8(base + X87_TAGS, tags);
+	return 0;
+}
+
 /**
  * Executes operation number `index` on the context block at `base`. CR0.TS and CR0.EM are the caller's to check (#NM).
  * @param operand i of ST(i), or the linear address of `size` readable or writable bytes
  * @returns 0, or the vector of a pending exception (#MF) that a waiting instruction found, with nothing done
  */
 export function executeX87(memory: Memory, base: number, index: number, operand: number): number {
+	if (index >= X87_TRIAL) return tryStore(memory, base, x87Operations[index - X87_TRIAL]!);
 	const operation = x87Operations[index];
 	if (operation === undefined) {
 		return Vector.invalidOpcode;

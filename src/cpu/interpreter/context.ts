@@ -10,6 +10,7 @@ import type { Context, Service } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand, OperandForm } from "../semantics/table.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { type I32, type I64, i32, i64, i64x2, type Local, type V128, v128 } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import * as record from "./record.ts";
@@ -73,6 +74,7 @@ export class InterpreterContext extends ContextBlock implements Context {
 		private readonly mmu: MmuFunctions,
 		private readonly services: ServiceFunctions,
 		private readonly ending: Ending,
+		readonly vendor: VendorBehaviour,
 	) {
 		super();
 		this.operandSize = variant.operandSize;
@@ -310,6 +312,10 @@ export class InterpreterContext extends ContextBlock implements Context {
 		this.linearForWriting(this.f.let(address), bits / 8);
 	}
 
+	storeBeforeFault(bits: number, address: I64, value: I64): void {
+		this.store(bits, address, value);
+	}
+
 	immediatePair(): I64 {
 		return this.f.let(i64.load(this.ip, record.IMMEDIATE));
 	}
@@ -389,7 +395,8 @@ export class InterpreterContext extends ContextBlock implements Context {
 	branch(offset: Operand, condition?: I32): void {
 		const taken = (): void => {
 			const target = i64.add(this.nextRip(), this.read(offset));
-			this.setState64(layout.RIP, this.longMode ? target : zext(target, this.operandSize === 16 ? 16 : 32));
+			const width = this.operandSize === 16 ? 16 : this.longMode ? 64 : 32;
+			this.setState64(layout.RIP, width === 64 ? target : zext(target, width));
 			this.ending.branch();
 		};
 		if (condition === undefined) taken();

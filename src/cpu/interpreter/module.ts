@@ -10,6 +10,7 @@ import { Access, Exit } from "../processor.ts";
 import { Gpr } from "../registers.ts";
 import type { Service } from "../semantics/context.ts";
 import { emitMaterialise } from "../translator/lazy-flags.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import type { ValueType } from "../wasm/encoding.ts";
 import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference, Label } from "../wasm/function.ts";
@@ -62,23 +63,29 @@ function emitFunctionBody(
 	variant: record.Variant,
 	mmu: MmuFunctions,
 	services: ServiceFunctions,
+	vendor: VendorBehaviour,
 ): void {
 	const ip = f.parameter(0, "i32");
 	const tlb = f.let(i32.load(i32.const(layout.CURRENT_TLB)));
 	const leave = (outcome: number) => (): void => f.return(i32.const(outcome));
-	const context = new InterpreterContext(f, variant, ip, tlb, mmu, services, {
+	const ending = {
 		fault: leave(Outcome.fault),
 		jump: leave(Outcome.jump),
 		again: leave(Outcome.jump),
 		exit: leave(Outcome.exit),
 		branch: leave(Outcome.jump),
-	});
+	};
+	const context = new InterpreterContext(f, variant, ip, tlb, mmu, services, ending, vendor);
 	variant.form.semantics(context, ...operandsOf(variant));
 	f.return(i32.const(Outcome.next));
 }
 
 /** A module with the functions of some variants, exported as "0", "1", ... */
-export function emitVariants(variants: readonly record.Variant[], memoryPages: number): Uint8Array<ArrayBuffer> {
+export function emitVariants(
+	variants: readonly record.Variant[],
+	memoryPages: number,
+	vendor: VendorBehaviour,
+): Uint8Array<ArrayBuffer> {
 	const module = new ModuleBuilder();
 	module.importMemory("engine", "memory", memoryPages, memoryPages);
 	const services = importServices(module);
@@ -92,7 +99,7 @@ export function emitVariants(variants: readonly record.Variant[], memoryPages: n
 	) as unknown as MmuFunctions;
 	for (const [index, variant] of variants.entries()) {
 		const reference = module.function(variant.form.name, ["i32"], "i32", (f) =>
-			emitFunctionBody(f, variant, slow, services),
+			emitFunctionBody(f, variant, slow, services, vendor),
 		);
 		module.export(String(index), reference);
 	}
@@ -158,6 +165,7 @@ export function emitMain(
 	hot: readonly record.Variant[],
 	memoryPages: number,
 	hotCount: number,
+	vendor: VendorBehaviour,
 	emitExits?: ExitEmitter,
 ): Uint8Array<ArrayBuffer> {
 	const translating = hotCount > 0;
@@ -175,7 +183,7 @@ export function emitMain(
 	/** () -> time stamp in ticks, a whole number; RUN_LEFT tells the moment. Sets TSC_WINDOW. */
 	const readTsc = module.import("engine", "readTsc", [], "f64");
 	const divertedStore = module.import("engine", "divertedStore", ["i32", "i32", "i32"], "i32");
-	const mmu = emitMmu(module, { codeWritten, divertedStore });
+	const mmu = emitMmu(module, { codeWritten, divertedStore }, vendor);
 	const enter = emitEnter(module, mmu);
 	const timeStamp = emitTimeStamp(module, readTsc);
 	const handleExit = emitHandleExit(module, {
@@ -528,13 +536,8 @@ export function emitMain(
 							f.br(fault);
 						},
 						...hot.map((variant) => () => {
-							const context = new InterpreterContext(f, variant, ip, tlb, mmu, services, {
-								fault: () => f.br(fault),
-								jump,
-								again: jump,
-								exit,
-								branch,
-							});
+							const ending = { fault: () => f.br(fault), jump, again: jump, exit, branch };
+							const context = new InterpreterContext(f, variant, ip, tlb, mmu, services, ending, vendor);
 							variant.form.semantics(context, ...operandsOf(variant));
 							step();
 						}),

@@ -4,7 +4,7 @@
  *
  * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
  */
-import { decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
+import { type Decoded, decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
 import { fxrstor, fxsave, XsaveForm, xrstor, xsave } from "../fpu/save.ts";
 import { executeX87 } from "../fpu/x87.ts";
 import * as layout from "../layout.ts";
@@ -12,6 +12,7 @@ import type { Memory } from "../memory.ts";
 import { Access, type Environment, Vector } from "../processor.ts";
 import { ARITHMETIC_FLAGS, Flag, Gpr, Registers, Segment } from "../registers.ts";
 import { packFlags, unpackFlags } from "../semantics/flag-words.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { type RareOperation, RareOutcome, rareOperations } from "./rare-operations.ts";
 
 const STATE = layout.STATE;
@@ -61,7 +62,9 @@ export class RareInstructions {
 		private readonly translate: (low: number, high: number, access: Access) => number,
 		/** 32 random bits. */
 		private readonly randomWord: () => number,
+		vendor: VendorBehaviour,
 	) {
+		this.decoded = newDecoded(vendor);
 		this.registers = new Registers(memory, STATE);
 		this.handlers = {
 			loadSegment: (operand) => this.loadSegment(operand >>> 16, operand & 0xffff),
@@ -352,7 +355,7 @@ export class RareInstructions {
 
 	// ---- single step, breakpoints ----
 
-	private readonly decoded = newDecoded();
+	private readonly decoded: Decoded;
 	private watched = 0;
 
 	/** Decodes the instruction at RIP where it lies within its page. */

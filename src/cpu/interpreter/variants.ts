@@ -4,6 +4,7 @@
  */
 import type { Decoded } from "../decode/decoder.ts";
 import { forms } from "../semantics/table.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { emitVariants } from "./module.ts";
 import * as record from "./record.ts";
 
@@ -31,6 +32,7 @@ export class Variants {
 		private readonly table: WebAssembly.Table,
 		private readonly imports: WebAssembly.Imports,
 		private readonly memoryPages: number,
+		private readonly vendor: VendorBehaviour,
 	) {
 		this.next = record.KIND_FIRST;
 		for (const [place, key] of warm.entries()) this.warmPlaces.set(key, place);
@@ -66,6 +68,7 @@ export class Variants {
 		const bytes = emitVariants(
 			keys.map((key) => record.variantOf(key, forms)),
 			this.memoryPages,
+			this.vendor,
 		);
 		const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
 		const end = this.next + keys.length;

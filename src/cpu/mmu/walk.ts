@@ -7,6 +7,7 @@
  */
 import * as layout from "../layout.ts";
 import { Access, PageFault, Vector } from "../processor.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
@@ -55,7 +56,11 @@ export interface MmuImports {
 	readonly divertedStore: FunctionReference;
 }
 
-export function emitMmu(module: ModuleBuilder, { codeWritten, divertedStore }: MmuImports): MmuFunctions {
+export function emitMmu(
+	module: ModuleBuilder,
+	{ codeWritten, divertedStore }: MmuImports,
+	vendor: VendorBehaviour,
+): MmuFunctions {
 	const fill = module.function("fill", ["i64", "i32", "i32"], "i32", emitFill);
 	const at = (f: FunctionBuilder, address: I64, access: number): I32 =>
 		f.callFor("i32", fill, address, i32.const(access), i32.load(i32.const(layout.CURRENT_SPACE)));
@@ -66,26 +71,35 @@ export function emitMmu(module: ModuleBuilder, { codeWritten, divertedStore }: M
 		const first = f.local("i32");
 		const second = f.local("i32");
 		const count = f.local("i32");
-		// An access that leaves the canonical addresses, or in compatibility mode the segment's 4 GiB, touches no page.
-		const last = f.let(i64.add(address, i64.extend_i32_u(i32.sub(bytes, i32.const(1)))));
+		const refuseIf = (condition: I32): void =>
+			f.if(condition, () => {
+				emitNotCanonical(f);
+				f.return(zero);
+			});
+		const lastOf = (part: I32): I64 => i64.add(address, i64.extend_i32_u(i32.sub(part, i32.const(1))));
+		const beyond4GiB = (part: I32): I32 => i64.ne(i64.shr_u(lastOf(part), i64.const(32)), i64.const(0));
+		// An access that leaves the canonical addresses touches no page, nor does in compatibility mode one that leaves the segment's 4 GiB, unless the
+		// maker has it go on at 0. Blocks of the x87 (ten bytes, or not a power of two) are accessed in parts, which count each for itself.
+		const last = f.let(lastOf(bytes));
 		const wide = i32.load8_u(i32.const(layout.STATE), layout.LONG_MODE);
-		f.if(
+		const lowestBit = i32.and(bytes, i32.sub(zero, bytes));
+		const part = select(i32.eq(bytes, i32.const(10)), i32.const(8), lowestBit);
+		refuseIf(
 			select(
 				wide,
 				i64.ne(i64.shr_s(i64.shl(last, i64.const(16)), i64.const(16)), last),
-				i64.ne(i64.shr_u(last, i64.const(32)), i64.const(0)),
+				vendor.accessWrapsAt4GiB ? zero : beyond4GiB(part),
 			),
-			() => {
-				emitNotCanonical(f);
-				f.return(zero);
-			},
 		);
 		f.set(first, at(f, address, access));
 		f.if(i32.eqz(first), () => f.return(zero));
 		f.set(count, i32.sub(i32.const(4096), i32.and(i32.wrap(address), i32.const(4095))));
 		f.set(second, zero);
 		f.if(i32.lt_u(count, bytes), () => {
-			f.set(second, at(f, i64.add(address, i64.extend_i32_u(count)), access));
+			if (!vendor.accessWrapsAt4GiB) refuseIf(select(wide, zero, beyond4GiB(bytes)));
+			const rest = i64.add(address, i64.extend_i32_u(count));
+			const wrapped = select(wide, rest, i64.and(rest, i64.const(0xffff_ffff)));
+			f.set(second, at(f, vendor.accessWrapsAt4GiB ? wrapped : rest, access));
 			f.if(i32.eqz(second), () => f.return(zero));
 		});
 		return { first, second, count };

@@ -8,6 +8,7 @@
  */
 
 import type { Exit } from "../processor.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import type { I32, I64, V128 } from "../wasm/expression.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Operand } from "./table.ts";
@@ -35,6 +36,8 @@ export interface Context {
 	readonly longMode: boolean;
 	/** The REP prefix of this variant. */
 	readonly rep: "none" | "rep" | "repne";
+	/** Whose processor it is, where makers differ. */
+	readonly vendor: VendorBehaviour;
 
 	/** The operand's value, zero-extended. Memory is read now, at most once for an operand; a "rw" operand is checked for writing. */
 	read(operand: Operand): I64;
@@ -65,6 +68,8 @@ export interface Context {
 	linear(address: I64, access: "r" | "w"): I32;
 	/** Makes sure that `bits` bits at an address can be written (first of several writes that must all happen or none). */
 	checkWrite(bits: number, address: I64): void;
+	/** A store that an instruction leaves behind which is about to fault (the exception to the rule, where a maker's processors do so). */
+	storeBeforeFault(bits: number, address: I64, value: I64): void;
 
 	/** Both immediates of ENTER or of a far pointer: the first in the lower, the second in the upper 32 bits. */
 	immediatePair(): I64;

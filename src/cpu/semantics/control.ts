@@ -15,10 +15,10 @@ export function stackAddress(c: Context, offset: I64): I64 {
 	return c.segmented(zext(offset, stackBits(c)), SS);
 }
 
-/** Stores below the stack pointer, then moves it: a fault leaves it as it was. */
-export function push(c: Context, bits: number, value: I64): void {
+/** Stores below the stack pointer, then moves it: a fault leaves it as it was. `written`: how many of the bits go to memory. */
+export function push(c: Context, bits: number, value: I64, written = bits): void {
 	const pointer = c.f.let(i64.sub(c.gpr(Gpr.rsp), i64.const(bits / 8)));
-	c.store(bits, stackAddress(c, pointer), value);
+	c.store(written, stackAddress(c, pointer), value);
 	c.setGpr(Gpr.rsp, pointer, stackBits(c));
 }
 
@@ -145,7 +145,7 @@ function requireCanonical(c: Context, target: I64, before?: () => void): void {
 	else c.f.unlikely(i64.ne(target, expected), check);
 }
 
-const NEAR = { access: "r", size64: "64", ends: true } as const;
+const NEAR = { access: "r", size64: "near", ends: true } as const;
 instruction("jmp", ["e9 Jz", "eb Jb"], { ...NEAR, sized: true }, (c, offset) => c.branch(offset!));
 instruction("jmp", ["ff /4 Ev"], NEAR, (c, target) => {
 	const address = c.f.let(c.read(target!));
@@ -158,9 +158,11 @@ instruction("call", ["e8 Jz"], { ...NEAR, sized: true }, (c, offset) => {
 });
 instruction("call", ["ff /2 Ev"], NEAR, (c, target) => {
 	const address = c.f.let(c.read(target!));
-	requireCanonical(c, address, () =>
-		c.checkWrite(c.operandSize, stackAddress(c, i64.sub(c.gpr(Gpr.rsp), i64.const(c.operandSize / 8)))),
-	);
+	requireCanonical(c, address, () => {
+		const slot = stackAddress(c, i64.sub(c.gpr(Gpr.rsp), i64.const(c.operandSize / 8)));
+		if (c.vendor.callPushesBeforeFault) c.storeBeforeFault(c.operandSize, slot, c.nextRip());
+		else c.checkWrite(c.operandSize, slot);
+	});
 	push(c, c.operandSize, c.nextRip());
 	c.jump(address);
 });
@@ -180,7 +182,7 @@ instruction("ret", ["c2 Iw"], { ...NEAR, sized: true }, (c, bytes) => {
 for (let code = 0; code < 16; code++) {
 	const suffix = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"][code]!;
 	const encodings = [`7${code.toString(16)} Jb`, `0f 8${code.toString(16)} Jz`];
-	instruction(`j${suffix}`, encodings, { access: "r", size64: "64", sized: true }, (c, offset) =>
+	instruction(`j${suffix}`, encodings, { access: "r", size64: "near", sized: true }, (c, offset) =>
 		c.branch(offset!, condition(c, code)),
 	);
 }
@@ -191,7 +193,7 @@ function countDown(c: Context): I32 {
 	c.setGpr(Gpr.rcx, count, c.addressSize);
 	return i64.ne(zext(count, c.addressSize), i64.const(0));
 }
-const LOOP = { access: "r", size64: "64", sized: true, addressSized: true } as const;
+const LOOP = { access: "r", size64: "near", sized: true, addressSized: true } as const;
 const equal = (c: Context): I32 => condition(c, 4);
 instruction("loopne", ["e0 Jb"], LOOP, (c, offset) =>
 	c.branch(offset!, c.f.let(i32.and(countDown(c), i32.eqz(equal(c))))),

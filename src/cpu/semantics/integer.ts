@@ -346,9 +346,10 @@ instruction("movzx", ["0f b6 Gv,Eb", "0f b7 Gv,Ew"], { access: "w r" }, (c, dest
 instruction("movsx", ["0f be Gv,Eb", "0f bf Gv,Ew"], { access: "w r" }, (c, destination, from) =>
 	c.write(destination!, c.readSigned(from!)),
 );
-instruction("movsxd", ["63 Gv,Ed"], { access: "w r", mode: "64" }, (c, destination, from) =>
-	c.write(destination!, c.readSigned(from!)),
-);
+instruction("movsxd", ["63 Gv,Ed"], { access: "w r", mode: "64" }, (c, destination, from) => {
+	const bits = c.operandSize === 16 && c.vendor.movsxdReadsOperandSize ? 16 : from!.bits;
+	c.write(destination!, c.readSigned({ ...from!, bits }));
+});
 instruction("lea", ["8d Gv,M"], { access: "w r" }, (c, destination, from) =>
 	c.write(destination!, c.effectiveAddress(from!)),
 );
@@ -427,8 +428,8 @@ instruction("cmpxchg", ["0f b0 Eb,Gb", "0f b1 Ev,Gv"], { access: "rw r", lock: t
 		i64.eq(accumulator, value),
 		() => c.write(destination!, replacement),
 		() => {
-			// The destination is written back; only a 32-bit register shows it.
-			c.write(destination!, value);
+			// A destination in memory is written back; a register keeps its upper half.
+			if (destination!.memory) c.write(destination!, value);
 			c.setGpr(Gpr.rax, value, bits);
 		},
 	);

@@ -258,6 +258,7 @@ for (const { name, encoding, by, folds } of [
 		const right = c.readVector(source, true);
 		const left = c.readVector(destination);
 		const wanted = immediate(c, choice);
+		const operation = c.vendor.dotProductByLanes ? SimdOperation.dotProductByLanes : SimdOperation.dotProduct;
 		let sum = f.let(v128.and(by.mul(left, right), chosen(by, wanted, 4)));
 		for (const fold of folds) sum = f.let(by.add(sum, i8x16.shuffle(sum, sum, fold)));
 		writeChecked(c, destination, v128.and(sum, chosen(by, wanted, 0)), () => ({
@@ -266,7 +267,7 @@ for (const { name, encoding, by, folds } of [
 			numbers: [left, right, sum],
 			// Several roundings: whether all were exact is left to the service.
 			exact: () => i32.const(0),
-			slow: () => exactCall(c, SimdOperation.dotProduct, 128 / bits, bits, left, right, wanted),
+			slow: () => exactCall(c, operation, 128 / bits, bits, left, right, wanted),
 		}));
 	});
 }

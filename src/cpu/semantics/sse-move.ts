@@ -3,8 +3,9 @@ import * as layout from "../layout.ts";
 import { Vector } from "../processor.ts";
 import { Mxcsr } from "../simd/format.ts";
 import { type I32, i8x16, i32, i32x4, i64, i64x2, type V128, v128 } from "../wasm/expression.ts";
+import type { Context } from "./context.ts";
 import { checkAvailable, checkX87, elements, enterMmx, LOW_64, low64, mmx, sse, vector64, WRITES } from "./simd.ts";
-import { instruction } from "./table.ts";
+import { instruction, type Operand } from "./table.ts";
 
 // ---- whole registers ----
 
@@ -62,6 +63,11 @@ sse("movsd", ["f2 0f 11 Wq,Vx"], {}, (c, destination, source) => {
 	else c.writeVector(destination, i8x16.shuffle(value, c.readVector(destination), elements(8, [0, 3])));
 });
 
+/** Some makers' processors have set TOP to 0, but not yet the tags, when the store of an MMX register faults. */
+function enterBeforeStore(c: Context, destination: Operand): void {
+	if (destination.memory && c.vendor.mmxStoreChangesTopFirst) c.setState8(layout.X87_TOP, i32.const(0));
+}
+
 sse("movd", ["66 0f 6e Vx,Ey"], WRITES, (c, destination, source) =>
 	c.writeVector(destination, vector64(c.read(source))),
 );
@@ -69,22 +75,30 @@ sse("movd", ["66 0f 7e Ey,Vx"], WRITES, (c, destination, source) => c.write(dest
 mmx("movd", ["np 0f 6e Pq,Ey"], WRITES, (c, destination, source) =>
 	c.writeVector(destination, vector64(c.read(source))),
 );
-mmx("movd", ["np 0f 7e Ey,Pq"], WRITES, (c, destination, source) => c.write(destination, low64(c.readVector(source))));
+mmx("movd", ["np 0f 7e Ey,Pq"], WRITES, (c, destination, source) => {
+	const value = low64(c.readVector(source));
+	enterBeforeStore(c, destination);
+	c.write(destination, value);
+});
 sse("movq", ["f3 0f 7e Vx,Wq", "66 0f d6 Wq,Vx"], WRITES, (c, destination, source) =>
 	c.writeVector(destination, v128.and(c.readVector(source), LOW_64)),
 );
-mmx("movq", ["np 0f 6f Pq,Qq", "np 0f 7f Qq,Pq"], WRITES, (c, destination, source) =>
-	c.writeVector(destination, c.readVector(source)),
-);
+mmx("movq", ["np 0f 6f Pq,Qq", "np 0f 7f Qq,Pq"], WRITES, (c, destination, source) => {
+	const value = c.readVector(source);
+	enterBeforeStore(c, destination);
+	c.writeVector(destination, value);
+});
 mmx("movq2dq", ["f3 0f d6 Vx,Nq"], WRITES, (c, destination, source) =>
 	c.writeVector(destination, c.readVector(source)),
 );
 mmx("movdq2q", ["f2 0f d6 Pq,Ux"], WRITES, (c, destination, source) =>
 	c.writeVector(destination, c.readVector(source)),
 );
-mmx("movntq", ["np 0f e7 Mq,Pq"], WRITES, (c, destination, source) =>
-	c.write(destination, low64(c.readVector(source))),
-);
+mmx("movntq", ["np 0f e7 Mq,Pq"], WRITES, (c, destination, source) => {
+	const value = low64(c.readVector(source));
+	enterBeforeStore(c, destination);
+	c.write(destination, value);
+});
 
 // ---- halves ----
 
@@ -128,11 +142,12 @@ mmx("pmovmskb", ["np 0f d7 Gd,Nq"], WRITES, (c, destination, source) =>
 	c.write(destination, i64.extend_i32_u(i8x16.bitmask(c.readVector(source)))),
 );
 
-// MASKMOVDQU and MASKMOVQ store the bytes that the mask's sign bits select at DS:rDI. The whole operand is checked for writing,
-// even where nothing is selected, and the x87 changes over before: as AMD's processors have it, the manual leaves both open.
+// MASKMOVDQU and MASKMOVQ store the bytes that the mask's sign bits select at DS:rDI. Which of them is checked for writing, and whether the x87
+// changes over before, is left open by the manual.
 sse("maskmovdqu", ["66 0f f7 Vx,Ux"], { access: "r r", addressSized: true }, (c, source, mask) => {
 	const selected = c.f.let(i8x16.shr_s(c.readVector(mask), i32.const(7)));
 	const address = c.f.let(c.segmented(c.gpr(7, c.addressSize), "operand"));
+	if (c.vendor.maskedStoreUpperHalfFirst) c.checkWrite(64, c.f.let(i64.add(address, i64.const(8))));
 	c.checkWrite(128, address);
 	c.f.if(v128.any_true(selected), () => {
 		const old = c.loadVector(address);

@@ -51,6 +51,15 @@ function repeat(c: Context, step: () => void, goOn?: () => I32): void {
 	});
 }
 
+/**
+ * How a repeated instruction begins: with 32-bit addresses in 64-bit mode the upper halves of its registers are cleared as it counts, and on some
+ * makers' processors before its first access, which may fault.
+ */
+function beginRepeat(c: Context, registers: readonly number[]): void {
+	if (!c.longMode || c.addressSize !== 32 || !c.vendor.repeatClearsUpperHalvesFirst) return;
+	for (const register of registers) c.setGpr(register, c.gpr(register, 32), 32);
+}
+
 /** Bytes from an address to the end of its page. */
 const bytesInPage = (address: I64): I64 => i64.sub(i64.const(4096), i64.and(address, i64.const(4095)));
 const minimum = (c: Context, left: I64, right: I64): I64 => {
@@ -96,6 +105,7 @@ for (const [opcode, byte] of [
 			one();
 			return;
 		}
+		beginRepeat(c, [Gpr.rcx, Gpr.rsi, Gpr.rdi]);
 		f.block((done) => {
 			f.brIf(done, i64.eqz(count(c)));
 			const from = f.let(sourceAddress(c));
@@ -134,6 +144,7 @@ for (const [opcode, byte] of [
 			one();
 			return;
 		}
+		beginRepeat(c, [Gpr.rcx, Gpr.rdi]);
 		f.block((done) => {
 			f.brIf(done, i64.eqz(count(c)));
 			const to = f.let(destinationAddress(c));
@@ -167,45 +178,91 @@ for (const [opcode, byte] of [
 			advance(c, Gpr.rsi, stride(c, bits));
 			c.setGpr(Gpr.rax, value, bits);
 		};
-		if (c.rep === "none") one();
-		else repeat(c, one);
+		if (c.rep === "none") {
+			one();
+			return;
+		}
+		beginRepeat(c, [Gpr.rcx]);
+		repeat(c, one);
 	});
 }
 
-/** CMPS and SCAS: repeated while the comparison is equal (REPE) or not equal (REPNE). */
-function comparing(name: string, opcode: string, byte: boolean, one: (c: Context, bits: number) => void): void {
+/**
+ * CMPS and SCAS: repeated while the comparison is equal (REPE) or not equal (REPNE). `operands` reads what is compared, `move` moves the
+ * index registers.
+ */
+function comparing(
+	name: string,
+	opcode: string,
+	byte: boolean,
+	operands: (c: Context, bits: number) => readonly [left: I64, right: I64],
+	move: (c: Context, by: I64) => void,
+): void {
 	instruction(name, [opcode], { rep: "repcc", sized: !byte, addressSized: true }, (c) => {
+		const { f } = c;
 		const bits = bitsOf(c, byte);
-		if (c.rep === "none") one(c, bits);
-		else
+		const flags = (left: I64, right: I64): void => flagsOfSubtract(c, bits, left, right, f.let(i64.sub(left, right)));
+		const one = (compared: (left: I64, right: I64) => void): void => {
+			const [left, right] = operands(c, bits);
+			const by = stride(c, bits);
+			compared(left, right);
+			move(c, by);
+		};
+		if (c.rep === "none") {
+			one(flags);
+			return;
+		}
+		beginRepeat(c, [Gpr.rcx]);
+		if (!c.vendor.repeatedCompareKeepsFlags) {
 			repeat(
 				c,
-				() => one(c, bits),
+				() => one(flags),
 				() => condition(c, c.rep === "rep" ? 4 : 5),
 			);
+			return;
+		}
+		// The flags are those of the last comparison, and nobody sees them before it.
+		const [left, right] = [f.local("i64"), f.local("i64")];
+		const compare = c.rep === "rep" ? i64.eq : i64.ne;
+		f.block((none) => {
+			f.brIf(none, i64.eqz(count(c)));
+			repeat(
+				c,
+				() =>
+					one((a, b) => {
+						f.set(left, a);
+						f.set(right, b);
+					}),
+				() => compare(left, right),
+			);
+			flags(left, right);
+		});
 	});
 }
 for (const [opcode, byte] of [
 	["a6", true],
 	["a7", false],
 ] as const) {
-	comparing("cmps", opcode, byte, (c, bits) => {
-		const left = c.load(bits, sourceAddress(c));
-		const right = c.load(bits, destinationAddress(c));
-		const by = stride(c, bits);
-		flagsOfSubtract(c, bits, left, right, c.f.let(i64.sub(left, right)));
-		advance(c, Gpr.rsi, by);
-		advance(c, Gpr.rdi, by);
-	});
+	comparing(
+		"cmps",
+		opcode,
+		byte,
+		(c, bits) => [c.load(bits, sourceAddress(c)), c.load(bits, destinationAddress(c))],
+		(c, by) => {
+			advance(c, Gpr.rsi, by);
+			advance(c, Gpr.rdi, by);
+		},
+	);
 }
 for (const [opcode, byte] of [
 	["ae", true],
 	["af", false],
 ] as const) {
-	comparing("scas", opcode, byte, (c, bits) => {
-		const left = c.f.let(c.gpr(Gpr.rax, bits));
-		const right = c.load(bits, destinationAddress(c));
-		flagsOfSubtract(c, bits, left, right, c.f.let(i64.sub(left, right)));
-		advance(c, Gpr.rdi, stride(c, bits));
-	});
+	comparing(
+		"scas",
+		opcode,
+		byte,
+		(c, bits) => [c.f.let(c.gpr(Gpr.rax, bits)), c.load(bits, destinationAddress(c))],
+		(c, by) => advance(c, Gpr.rdi, by),
+	);
 }

@@ -124,8 +124,12 @@ instruction("bound", ["62 Gv,M"], { mode: "compat", access: "r r" }, (c, index, 
 		return bits === 16 ? i64.extend16_s(raw) : i64.extend32_s(raw);
 	};
 	const lower = c.f.let(signed(address));
+	const below = i64.lt_s(value, lower);
+	const outside = (test: I32): void => when(c, test, () => c.raise(Vector.boundRange));
+	if (c.vendor.boundComparesInOrder) outside(below);
 	const upper = c.f.let(signed(c.f.let(i64.add(address, i64.const(bits / 8)))));
-	when(c, i32.or(i64.lt_s(value, lower), i64.gt_s(value, upper)), () => c.raise(Vector.boundRange));
+	const above = i64.gt_s(value, upper);
+	outside(c.vendor.boundComparesInOrder ? above : i32.or(below, above));
 });
 instruction("syscall", ["0f 05"], ENDS, (c) => c.exit(Exit.syscall));
 instruction("sysenter", ["0f 34"], ENDS, (c) => c.exit(Exit.sysenter));
@@ -235,10 +239,13 @@ instruction("mov", ["8e Sw,Ew"], { access: "w r" }, (c, segment, from) => {
 });
 
 function pushSegment(c: Context, segment: number): void {
-	push(c, c.operandSize, i64.extend_i32_u(c.state16(SELECTORS + segment * 2)));
+	const selector = i64.extend_i32_u(c.state16(SELECTORS + segment * 2));
+	const written = c.operandSize === 32 && c.vendor.pushSegmentWritesWord ? 16 : c.operandSize;
+	push(c, c.operandSize, selector, written);
 }
 function popSegment(c: Context, segment: number): void {
-	const selector = c.f.let(i32.and(i32.wrap(top(c, c.operandSize)), i32.const(0xffff)));
+	const read = c.vendor.popSegmentReadsWord ? 16 : c.operandSize;
+	const selector = c.f.let(i32.and(i32.wrap(top(c, read)), i32.const(0xffff)));
 	rare(c, "loadSegment", i32.or(i32.const(segment << 16), selector));
 	dropStack(c, i64.const(c.operandSize / 8));
 }

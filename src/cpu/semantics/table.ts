@@ -56,8 +56,8 @@ export interface FormOptions {
 	readonly lock?: boolean;
 	/** Takes REP prefixes: "rep" (MOVS, STOS, LODS, INS, OUTS) or "repcc" (CMPS, SCAS). */
 	readonly rep?: "rep" | "repcc";
-	/** Operand size in 64-bit mode: "64" fixed (near branches), "default64" 64 or 16 (PUSH, POP). */
-	readonly size64?: "64" | "default64";
+	/** Operand size in 64-bit mode: "near" that of near branches (64, or the maker's choice with prefix 66), "default64" 64 or 16 (PUSH, POP). */
+	readonly size64?: "near" | "default64";
 	/** Only in this mode; elsewhere #UD. */
 	readonly mode?: "64" | "compat";
 	/** Ends a basic block: the instruction may not continue at the next one; "interpreter": it always does, but leaves the interpreter's loop. */

@@ -1,8 +1,8 @@
 /** x87 instructions: the emitted part finds and checks the operand, TypeScript computes (fpu/x87.ts). */
-import { findX87Operation, waitOperation, x87Operations } from "../fpu/x87.ts";
-import { CR0, X87_DATA_POINTER, X87_INSTRUCTION_POINTER, X87_STATUS } from "../layout.ts";
+import { findX87Operation, waitOperation, X87_TRIAL, X87_TRIAL_OPERAND, x87Operations } from "../fpu/x87.ts";
+import { CR0, PAGE_SIZE, X87_CONTROL, X87_DATA_POINTER, X87_INSTRUCTION_POINTER, X87_STATUS } from "../layout.ts";
 import { Vector } from "../processor.ts";
-import { i32 } from "../wasm/expression.ts";
+import { i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { instruction, type Operand } from "./table.ts";
 
@@ -11,9 +11,43 @@ const CR0_EM = 0x4;
 const CR0_TS = 0x8;
 /** ES of the status word. */
 const EXCEPTION_SUMMARY = 0x80;
+/** Of the extended format and of decimals. */
+const TEN_BYTES = 10;
+
+/** C1 of the status word, and the control word's masks of exceptions. */
+const C1 = 0x200;
+const ALL_MASKED = 0x3f;
 
 function execute(c: Context, number: number, index: number, operand: Operand | undefined): void {
-	const { f } = c;
+	const operation = x87Operations[number]!;
+	const recordPointers = (): void => {
+		if (!operation.recordsPointers) return;
+		c.setState64(X87_INSTRUCTION_POINTER, c.rip());
+		if (operand !== undefined) c.setState64(X87_DATA_POINTER, c.virtualAddress(operand));
+	};
+	if (operand !== undefined && operation.access === "w" && c.vendor.x87ExceptionBeforeStore) {
+		c.f.block((done) => {
+			executeOn(c, number, index, operand, () => {
+				recordPointers();
+				c.f.br(done);
+			});
+			recordPointers();
+		});
+		return;
+	}
+	executeOn(c, number, index, operand);
+	recordPointers();
+}
+
+/** `stopped` emits how an instruction ends whose store does not happen; without it, the operand is checked first. */
+function executeOn(
+	c: Context,
+	number: number,
+	index: number,
+	operand: Operand | undefined,
+	stopped?: () => void,
+): void {
+	const { f, vendor } = c;
 	const operation = x87Operations[number]!;
 	f.if(i32.and(c.state32(CR0), i32.const(CR0_TS | CR0_EM)), () => c.raise(Vector.deviceNotAvailable));
 	let argument = i32.const(index);
@@ -21,15 +55,29 @@ function execute(c: Context, number: number, index: number, operand: Operand | u
 	if (operand !== undefined && operation.waits) {
 		f.if(i32.and(c.state16(X87_STATUS), i32.const(EXCEPTION_SUMMARY)), () => c.raise(Vector.x87));
 	}
+	const stores = operand !== undefined && operation.access === "w" && operation.recordsPointers;
+	if (stores && stopped !== undefined) {
+		const masks = i32.and(c.state16(X87_CONTROL), i32.const(ALL_MASKED));
+		f.if(i32.ne(masks, i32.const(ALL_MASKED)), () =>
+			f.if(c.service("x87", i32.const(X87_TRIAL + number), i32.const(0)), stopped),
+		);
+	}
+	if (stores && operation.size === TEN_BYTES && vendor.x87StoresTenBytesInParts) {
+		const address = f.let(c.virtualAddress(operand));
+		const inPage = i32.and(i32.wrap(address), i32.const(PAGE_SIZE - 1));
+		f.if(i32.gt_u(inPage, i32.const(PAGE_SIZE - TEN_BYTES)), () => {
+			f.drop(c.service("x87", i32.const(X87_TRIAL + number), i32.const(0)));
+			c.store(64, address, i64.load(i32.const(X87_TRIAL_OPERAND)));
+		});
+	}
 	if (operand !== undefined)
 		argument = f.let(c.memoryBlock(operand, operation.size, operation.access === "w" ? "w" : "r"));
+	const keepsC1 = !vendor.compareToFlagsClearsC1 && /^FU?COMI/.test(operation.name);
+	const c1 = keepsC1 ? f.let(i32.and(c.state16(X87_STATUS), i32.const(C1))) : undefined;
 	const vector = c.service("x87", i32.const(number), argument);
 	f.if(vector, () => c.raiseVector(vector));
 	if (operand !== undefined && operation.access === "w") c.commitBlock(argument);
-	if (operation.recordsPointers) {
-		c.setState64(X87_INSTRUCTION_POINTER, c.rip());
-		if (operand !== undefined) c.setState64(X87_DATA_POINTER, c.virtualAddress(operand));
-	}
+	if (c1 !== undefined) c.setState16(X87_STATUS, i32.or(i32.and(c.state16(X87_STATUS), i32.const(~C1)), c1));
 }
 
 const hex = (value: number): string => value.toString(16).padStart(2, "0");

@@ -34,6 +34,8 @@ export const SimdOperation = {
 	widen: 13,
 	/** DPPS, DPPD; control: the immediate. */
 	dotProduct: 14,
+	/** The same, added up in each lane. */
+	dotProductByLanes: 17,
 	/** PCMPESTRx and PCMPISTRx: see strings.ts. */
 	compareStrings: 15,
 	/** Fills the table of CRC32 (layout.CRC32C_TABLE). */

@@ -47,8 +47,18 @@ function raise(memory: Memory, mxcsr: number, exceptions: number): number {
 	return (memory.u32(STATE + CR4) & CR4_OSXMMEXCPT) !== 0 ? Vector.simd : Vector.invalidOpcode;
 }
 
-/** DPPS and DPPD. Each step is an operation of its own: where it raises, the later ones do not happen. */
-function dotProduct(memory: Memory, format: Format, lanes: number, control: number, mxcsr: number): number {
+/**
+ * DPPS and DPPD. Each step is an operation of its own: where it raises, the later ones do not happen. `byLanes`: each lane adds for itself, and so
+ * has its own choice of two NaNs: of DPPS, the first step's other lane before its own.
+ */
+function dotProduct(
+	memory: Memory,
+	format: Format,
+	lanes: number,
+	control: number,
+	mxcsr: number,
+	byLanes: boolean,
+): number {
 	const { bits } = format;
 	let exceptions = 0;
 	let sums: bigint[] = [];
@@ -61,19 +71,22 @@ function dotProduct(memory: Memory, format: Format, lanes: number, control: numb
 		}
 	}
 	let vector = raise(memory, mxcsr, exceptions);
-	while (vector === 0 && sums.length > 1) {
-		const next: bigint[] = [];
+	for (let distance = 1; vector === 0 && distance < lanes; distance *= 2) {
 		exceptions = 0;
-		for (let i = 0; i < sums.length; i += 2) {
-			const sum = add(format, sums[i]!, sums[i + 1]!, mxcsr);
+		const otherFirst = byLanes && lanes === 4 && distance === 1;
+		const next = sums.map((own, lane) => {
+			const other = sums[lane ^ distance]!;
+			// Without lanes of their own, all have what the lowest has.
+			const swapped = byLanes ? otherFirst : (lane & distance) !== 0;
+			const sum = swapped ? add(format, other, own, mxcsr) : add(format, own, other, mxcsr);
 			exceptions |= sum.exceptions;
-			next.push(sum.bits);
-		}
+			return sum.bits;
+		});
 		sums = next;
 		vector = raise(memory, memory.u32(STATE + MXCSR), exceptions);
 	}
 	for (let lane = 0; lane < lanes; lane++) {
-		write(memory, RESULT, bits, lane, ((control >> lane) & 1) !== 0 ? sums[0]! : 0n);
+		write(memory, RESULT, bits, lane, ((control >> lane) & 1) !== 0 ? sums[lane]! : 0n);
 	}
 	return vector;
 }
@@ -172,7 +185,8 @@ export function simdService(memory: Memory, request: number, control: number): n
 	const format = request >> 16 === 32 ? SINGLE : DOUBLE;
 	const mxcsr = memory.u32(STATE + MXCSR);
 	if (operation === SimdOperation.compare) return compare(memory, format, lanes, control, mxcsr);
-	if (operation === SimdOperation.dotProduct) return dotProduct(memory, format, lanes, control, mxcsr);
+	if (operation === SimdOperation.dotProduct) return dotProduct(memory, format, lanes, control, mxcsr, false);
+	if (operation === SimdOperation.dotProductByLanes) return dotProduct(memory, format, lanes, control, mxcsr, true);
 	// Scalar operations keep the other lanes of the first operand.
 	for (let offset = 0; offset < 16; offset += 4) memory.setU32(RESULT + offset, memory.u32(LEFT + offset));
 	const width = resultBits(operation, format, control);

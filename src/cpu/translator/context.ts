@@ -16,6 +16,7 @@ import type { Context } from "../semantics/context.ts";
 import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand } from "../semantics/table.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import {
 	type I32,
 	type I64,
@@ -263,6 +264,7 @@ export class RegionCode {
 
 export class TranslatorContext extends ContextBlock implements Context {
 	readonly rep: "none" | "rep" | "repne";
+	readonly vendor: VendorBehaviour;
 	readonly operandSize: 16 | 32 | 64;
 	readonly addressSize: 16 | 32 | 64;
 	/** What the instruction says about control, if anything. */
@@ -292,6 +294,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 		this.f = code.f;
 		this.locals = code.locals;
 		this.use = code.use;
+		this.vendor = decoded.vendor;
 		this.operandSize = decoded.operandSize;
 		this.addressSize = decoded.addressSize;
 		this.rep = decoded.form!.rep === undefined ? "none" : decoded.rep;
@@ -557,6 +560,11 @@ export class TranslatorContext extends ContextBlock implements Context {
 		this.translated(layout.TLB_WRITE, this.f.let(address), bits / 8);
 	}
 
+	/** The interpreter begins the instruction anew, and must find memory as it was. */
+	storeBeforeFault(): void {
+		this.redo();
+	}
+
 	linear(): I32 {
 		throw new NotTranslatable("bulk access");
 	}
@@ -688,7 +696,7 @@ export class TranslatorContext extends ContextBlock implements Context {
 	branch(_offset: Operand, condition?: I32): void {
 		const { decoded } = this;
 		// With a 16-bit operand size the target is cut to 16 bits, and so lies in another page.
-		if (!this.longMode && this.operandSize === 16) throw new NotTranslatable("branch with a 16-bit target");
+		if (this.operandSize === 16) throw new NotTranslatable("branch with a 16-bit target");
 		const distance = (decoded.immediateHigh | 0) * 2 ** 32 + (decoded.immediateLow >>> 0);
 		this.transfer = { target: this.offset + decoded.length + distance, condition };
 	}

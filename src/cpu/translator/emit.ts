@@ -8,6 +8,7 @@ import { type Variant, variantKey, variantOf } from "../interpreter/record.ts";
 import * as layout from "../layout.ts";
 import { tlbSlot } from "../mmu/inline.ts";
 import { forms, type Operand } from "../semantics/table.ts";
+import type { CpuVendor, VendorBehaviour } from "../vendor.ts";
 import type { ValueType } from "../wasm/encoding.ts";
 import { type I64, i32, i64, v128 } from "../wasm/expression.ts";
 import { FunctionBuilder, type Label } from "../wasm/function.ts";
@@ -32,6 +33,7 @@ const STATE = i32.const(layout.STATE);
 
 /** What a region needs to know of the place it is made for. */
 export interface RegionSource extends Place {
+	readonly vendor: VendorBehaviour;
 	readonly region: Region;
 	/** Linear address of a decoded record of the instruction at an offset from the entry's page, for those that the region hands to the interpreter's function; 0 if there is none. */
 	recordOf(offset: number): number;
@@ -319,15 +321,17 @@ interface Known {
 	readonly translatable: boolean;
 }
 
-const knownVariants = new Map<number, Known>();
+/** By maker, since semantics may be of different length, and by key. */
+const knownVariants: Readonly<Record<CpuVendor, Map<number, Known>>> = { intel: new Map(), amd: new Map() };
 
 function known(one: RegionInstruction, longMode: boolean): Known {
 	const key = variantKey(one.decoded, longMode);
-	let answer = knownVariants.get(key);
+	const variants = knownVariants[one.decoded.vendor.vendor];
+	let answer = variants.get(key);
 	if (answer === undefined) {
 		const variant = variantOf(key, forms);
 		answer = { variant, operands: operandsOf(variant), translatable: tryEmit(one, longMode, variant) };
-		knownVariants.set(key, answer);
+		variants.set(key, answer);
 	}
 	return answer;
 }

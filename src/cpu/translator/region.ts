@@ -12,6 +12,7 @@
  */
 import { type Decoded, decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
 import { PAGE_SIZE } from "../layout.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 
 /** A page whose code may go into a region. */
 export interface RegionPage {
@@ -24,6 +25,7 @@ export interface RegionPage {
 export interface CodeSource {
 	readonly bytes: Uint8Array;
 	readonly longMode: boolean;
+	readonly vendor: VendorBehaviour;
 	/** The page that many pages from the entry's; undefined where nothing was executed there. */
 	pageAt(distance: number): RegionPage | undefined;
 	/** Whether branches have led here often enough to be worth its place in the region. */
@@ -131,8 +133,8 @@ class Fetcher {
 	private decode(offset: number): RegionInstruction | undefined {
 		const page = this.page(offset);
 		if (page === undefined) return undefined;
-		const { bytes, longMode } = this.source;
-		const decoded = newDecoded();
+		const { bytes, longMode, vendor } = this.source;
+		const decoded = newDecoded(vendor);
 		const start = page.frame + offset - pageDistance(offset) * PAGE_SIZE;
 		const end = page.frame + PAGE_SIZE;
 		let crossesTo: RegionPage | undefined;

@@ -7,6 +7,7 @@ import type { CodeCache, CodePage, CodePlace } from "../code-cache.ts";
 import * as record from "../interpreter/record.ts";
 import { PAGE_SIZE } from "../layout.ts";
 import type { Memory } from "../memory.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { emitRegions, type RegionSource } from "./emit.ts";
 import { type CodeSource, findRegion, type Region, type RegionPage } from "./region.ts";
 
@@ -100,6 +101,7 @@ export class Translator {
 		private readonly imports: WebAssembly.Imports,
 		private readonly memoryPages: number,
 		private readonly hotCount: number,
+		private readonly vendor: VendorBehaviour,
 		private readonly codeBudget = CODE_BUDGET,
 	) {
 		code.onInvalidate = (page) => this.release(page);
@@ -185,6 +187,7 @@ export class Translator {
 		const source: CodeSource = {
 			bytes: memory.bytes,
 			longMode,
+			vendor: this.vendor,
 			pageAt: pages,
 			worthwhile: (where) => {
 				if (asked || where === offset) return pages(Math.floor(where / PAGE_SIZE)) !== undefined;
@@ -207,6 +210,7 @@ export class Translator {
 		return {
 			region,
 			longMode,
+			vendor: this.vendor,
 			space,
 			// A kernel's code stays where it is.
 			pageAddress: candidate.address < 0 ? candidate.address - offset : undefined,

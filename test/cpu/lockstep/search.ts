@@ -266,7 +266,7 @@ function instructionAt(engine: Engine): Omit<Instruction, "executed"> | undefine
 	const address = registers.rip;
 	const linear = engine.translate(address, Access.execute, registers.addressSpace);
 	if (linear < 0) return undefined;
-	const decoded = newDecoded();
+	const decoded = newDecoded(engine.vendor);
 	const end = memory.frame(memory.frameAt(linear) + 1);
 	if (!decode(memory.bytes, linear, end, registers.longMode, decoded) || decoded.form === undefined) return undefined;
 	return { address, bytes: memory.bytes.slice(linear, linear + decoded.length), mnemonic: decoded.form.name };

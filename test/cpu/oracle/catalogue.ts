@@ -342,7 +342,7 @@ const OPTIONS: Readonly<Record<string, FormOptions>> = {
 	lock: { lock: true },
 	rep: { rep: "rep", sized: true, addressSized: true },
 	repcc: { rep: "repcc", sized: true, addressSized: true },
-	"64": { size64: "64" },
+	"64": { size64: "near" },
 	default64: { size64: "default64", sized: true },
 	sized: { sized: true },
 };
@@ -382,8 +382,8 @@ function list(): CatalogueEntry[] {
 		}
 	}
 	for (const [i, condition] of CONDITIONS.entries()) {
-		add(`j${condition}`, `${hex(0x70 + i)} Jb`, { size64: "64" });
-		add(`j${condition}`, `0f ${hex(0x80 + i)} Jz`, { size64: "64" });
+		add(`j${condition}`, `${hex(0x70 + i)} Jb`, { size64: "near" });
+		add(`j${condition}`, `0f ${hex(0x80 + i)} Jz`, { size64: "near" });
 		add(`set${condition}`, `0f ${hex(0x90 + i)} Eb`);
 		add(`cmov${condition}`, `0f ${hex(0x40 + i)} Gv,Ev`);
 	}

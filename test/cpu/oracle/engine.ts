@@ -8,6 +8,7 @@ import * as layout from "../../../src/cpu/layout.ts";
 import { Memory } from "../../../src/cpu/memory.ts";
 import { type DescriptorLookup, type Environment, Exit, Vector } from "../../../src/cpu/processor.ts";
 import { Flag, Registers, Segment } from "../../../src/cpu/registers.ts";
+import type { CpuVendor } from "../../../src/cpu/vendor.ts";
 import {
 	Case,
 	type CaseBatch,
@@ -96,10 +97,11 @@ export class EmulatedEngine implements Engine {
 
 	constructor(
 		module: ProcessorModule,
-		readonly tier: CaseTier = "interpreter",
+		readonly tier: CaseTier,
+		vendor: CpuVendor,
 	) {
 		const { memory } = this;
-		const options: EngineOptions = tier === "interpreter" ? { tier } : { tier: "both", hotCount: 2 };
+		const options: EngineOptions = tier === "interpreter" ? { tier, vendor } : { tier: "both", hotCount: 2, vendor };
 		this.processor = module.createProcessor(memory, environment, options);
 		this.registers = new Registers(memory, layout.STATE);
 		const entry = (table: number, index: number, frame: number, flags: number): void => {
@@ -131,9 +133,9 @@ export class EmulatedEngine implements Engine {
 	}
 
 	/** The project's own processor. */
-	static async load(tier: CaseTier = "interpreter"): Promise<EmulatedEngine> {
+	static async load(tier: CaseTier, vendor: CpuVendor): Promise<EmulatedEngine> {
 		const path = new URL("../../../src/cpu/index.ts", import.meta.url).href;
-		return new EmulatedEngine((await import(path)) as ProcessorModule, tier);
+		return new EmulatedEngine((await import(path)) as ProcessorModule, tier, vendor);
 	}
 
 	/** Instructions executed so far, and the share of them that ran in regions. */

@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import type { Engine } from "./engine.ts";
 import { catalogueForms, comparableForms } from "./forms.ts";
-import { Native, unavailable } from "./native.ts";
+import { hostVendor, Native, unavailable } from "./native.ts";
 import { SLOTS } from "./records.ts";
 import { compareEngines, type RunSummary } from "./run.ts";
 import { isTierChoice, loadTier, TIERS } from "./tiers.ts";
@@ -77,7 +77,7 @@ if (forms.length === 0) {
 	process.exit(2);
 }
 const native = new Native();
-const tested: Engine = values.host ? new Native() : await loadTier(values.tier);
+const tested: Engine = values.host ? new Native() : await loadTier(values.tier, hostVendor()!);
 const seed = Number(values.seed);
 const single = values.reproduce !== undefined;
 const flags = [

@@ -8,6 +8,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { CpuVendor } from "../../../src/cpu/vendor.ts";
 import type { CaseBatch } from "./records.ts";
 
 const SOURCE = fileURLToPath(new URL("./native.c", import.meta.url));
@@ -19,6 +20,8 @@ export function unavailable(): string | undefined {
 	if (process.arch !== "x64" || process.platform !== "linux") {
 		return `the oracle is an x86-64 Linux host's own processor; this is ${process.platform} on ${process.arch}`;
 	}
+	if (hostVendor() === undefined)
+		return "the maker of this host's processor is none of those that src/cpu/vendor.ts knows";
 	try {
 		execFileSync(compiler, ["--version"], { stdio: "ignore" });
 	} catch {
@@ -78,7 +81,9 @@ export function hostFeatures(): ReadonlySet<string> {
 	return new Set((line?.[1] ?? "").trim().split(/\s+/));
 }
 
-/** Whether the host's processor calls itself AMD's or Hygon's: see differences.ts. */
-export function hostIsAmd(): boolean {
-	return /vendor_id\s*:\s*(AuthenticAMD|HygonGenuine)/.test(readFileSync("/proc/cpuinfo", "utf8"));
+/** The maker of the host's processor, as CPUID names it; undefined where it is none that {@link CpuVendor} knows. Hygon's are AMD's design. */
+export function hostVendor(): CpuVendor | undefined {
+	const name = /^vendor_id\s*:\s*(\S+)/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1];
+	if (name === "GenuineIntel") return "intel";
+	return name === "AuthenticAMD" || name === "HygonGenuine" ? "amd" : undefined;
 }

@@ -2,6 +2,7 @@
  * Which tier of the emulated processor runs cases: one, or both side by side. Both share one source of semantics, so their results must be the
  * same to the last bit, also where the manual leaves one undefined, and after the same number of instructions.
  */
+import type { CpuVendor } from "../../../src/cpu/vendor.ts";
 import { type CaseTier, EmulatedEngine, type Engine } from "./engine.ts";
 import { type CaseBatch, Result, resultLength } from "./records.ts";
 
@@ -89,8 +90,8 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 /** The project's own processor with the tiers asked for. */
-export async function loadTier(choice: TierChoice): Promise<TierEngine> {
-	const load = (tier: CaseTier): Promise<EmulatedEngine> => EmulatedEngine.load(tier);
+export async function loadTier(choice: TierChoice, vendor: CpuVendor): Promise<TierEngine> {
+	const load = (tier: CaseTier): Promise<EmulatedEngine> => EmulatedEngine.load(tier, vendor);
 	if (choice !== "both") return new OneTier(await load(choice));
 	return new BothTiers(await load("interpreter"), await load("translator"));
 }
