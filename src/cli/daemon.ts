@@ -76,8 +76,15 @@ function checkValues({ memory, idle }: RunOptions): { memory: number | undefined
 /** Is the daemon, until it ends. Lines for its log go to standard output. */
 async function run(options: RunOptions): Promise<void> {
 	const { memory, idle } = checkValues(options);
+	// A log that cannot be written, on a full file system, is no reason to end the guests.
+	const passOver = (): void => {};
+	for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners("error").on("error", passOver);
 	const log = (text: string): void => {
-		process.stdout.write(`${new Date().toISOString()} ${text}\n`);
+		try {
+			process.stdout.write(`${new Date().toISOString()} ${text}\n`);
+		} catch {
+			// A file's stream throws.
+		}
 	};
 	try {
 		const daemon = await startDaemon({
@@ -118,8 +125,7 @@ async function start({ memory, idle }: RunOptions): Promise<void> {
 		`--idle=${idle ?? "never"}`,
 	];
 	const client = await connectOrStart(paths, words);
-	process.stdout.write(describe(await client.request("status", {})));
-	client.close();
+	process.stdout.write(describe(await client.during(() => client.request("status", {}))));
 }
 
 async function stop(force: boolean): Promise<void> {
@@ -128,15 +134,16 @@ async function stop(force: boolean): Promise<void> {
 		process.stdout.write("No daemon runs.\n");
 		return;
 	}
-	await client.request("stop", { force });
-	// It has gone when its end of the socket has.
-	await client.closed;
+	await client.during(async () => {
+		await client.request("stop", { force });
+		// It has gone when its end of the socket has.
+		await client.closed;
+	});
 }
 
 async function status(json: boolean): Promise<void> {
 	const client = await tryConnect(daemonPaths());
-	const found = client === undefined ? undefined : await client.request("status", {});
-	client?.close();
+	const found = await client?.during(() => client.request("status", {}));
 	if (json) process.stdout.write(`${JSON.stringify(found ?? null, undefined, "\t")}\n`);
 	else process.stdout.write(found === undefined ? "No daemon runs.\n" : describe(found));
 	// As systemctl's status of what is not active.

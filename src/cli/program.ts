@@ -29,4 +29,14 @@ export async function runProgram(main: (args: readonly string[]) => Promise<void
 		process.stderr.write(text);
 		process.exitCode = status;
 	}
+	// What is still open - a socket, a timer, standard input - is of no use to anybody now, and would keep the command from ending.
+	await Promise.all([process.stdout, process.stderr].map(written));
+	process.exit();
+}
+
+/** Resolved when all that was written to a stream has left the process, or cannot. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+	return new Promise((resolve) => {
+		stream.write("", () => resolve());
+	});
 }

@@ -3,25 +3,33 @@
  * written under another name and renamed.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { explainDirectory, makeDirectories, userDirectory, variableRemedy } from "../host/node/directories.ts";
+
+const VARIABLE = "XDG_CACHE_HOME";
+/** What to do about a cache that cannot be written to. */
+export const CACHE_REMEDY = variableRemedy(VARIABLE);
 
 /** $XDG_CACHE_HOME/paravirt, by default ~/.cache/paravirt. */
 export function cacheDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-	const { XDG_CACHE_HOME: base } = environment;
-	// The specification has relative paths ignored.
-	return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), ".cache"), "paravirt");
+	return userDirectory(VARIABLE, ".cache", environment);
 }
 
-/** Runs `make` with a path beside `path`, and moves what it made there to `path`, replacing what was there. */
+/**
+ * Runs `make` with a path beside `path`, and moves what it made there to `path`, replacing what was there.
+ * @throws DirectoryError where the system refuses, and what `make` throws
+ */
 export async function makeComplete(path: string, make: (temporary: string) => Promise<void>): Promise<void> {
-	await mkdir(dirname(path), { recursive: true });
+	const directory = dirname(path);
+	makeDirectories(directory, CACHE_REMEDY);
 	const temporary = `${path}.${randomBytes(6).toString("hex")}.partial`;
 	try {
 		await make(temporary);
 		await rm(path, { recursive: true, force: true });
 		await rename(temporary, path);
+	} catch (error) {
+		throw explainDirectory(directory, CACHE_REMEDY, error);
 	} finally {
 		await rm(temporary, { recursive: true, force: true });
 	}

@@ -5,10 +5,11 @@
  *   guests/SUITE/   guest.json, vmlinuz, modules/ (those of GUEST_MODULES and their dependencies, uncompressed)
  *   busybox/        busybox, busybox.json
  */
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { explainDirectory, makeDirectories, makeTemporary } from "../host/node/directories.ts";
 import { Apt, type Fraction, unpackPackage } from "./apt.ts";
-import { cacheDirectory, makeComplete, readJson, writeComplete } from "./cache.ts";
+import { CACHE_REMEDY, cacheDirectory, makeComplete, readJson, writeComplete } from "./cache.ts";
 import { GuestError } from "./errors.ts";
 import { buildInitramfs, GUEST_MODULES, type InitramfsContents } from "./initramfs.ts";
 import { moduleDirectory } from "./module-files.ts";
@@ -118,7 +119,9 @@ async function exists(path: string): Promise<boolean> {
 
 /** Gives `use` an apt with fresh package lists, in a directory that is removed at the end. */
 async function session(options: FetchOptions, use: (apt: Apt, temporary: string) => Promise<void>): Promise<void> {
-	const temporary = await temporaryDirectory(options.cache ?? cacheDirectory());
+	const cache = options.cache ?? cacheDirectory();
+	makeDirectories(cache, CACHE_REMEDY);
+	const temporary = makeTemporary(cache, "fetch-", CACHE_REMEDY);
 	// apt may still be ending while its files are removed.
 	const remove = (): Promise<void> => rm(temporary, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 	const tools = new AbortController();
@@ -135,32 +138,11 @@ async function session(options: FetchOptions, use: (apt: Apt, temporary: string)
 		await apt.update(step(options.progress, `Reading Debian's package lists${inSuite(options.suite)}`));
 		await use(apt, temporary);
 	} catch (error) {
-		throw isSystemError(error) ? cacheError(temporary, error) : error;
+		throw explainDirectory(cache, CACHE_REMEDY, error);
 	} finally {
 		for (const removeHandler of handlers) removeHandler();
 		await remove();
 	}
-}
-
-async function temporaryDirectory(cache: string): Promise<string> {
-	try {
-		await mkdir(cache, { recursive: true });
-		return await mkdtemp(join(cache, "fetch-"));
-	} catch (error) {
-		throw isSystemError(error) ? cacheError(cache, error) : error;
-	}
-}
-
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-	return error instanceof Error && "syscall" in error;
-}
-
-function cacheError(directory: string, error: Error): GuestError {
-	return new GuestError(
-		`the cache directory ${directory} cannot be used: ${error.message}`,
-		"Check its permissions and the space left, or name another place with the environment variable XDG_CACHE_HOME.",
-		{ cause: error },
-	);
 }
 
 function step(progress: ProgressListener | undefined, title: string): Fraction {

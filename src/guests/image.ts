@@ -4,8 +4,9 @@
  *
  * The system boots by a kernel from outside with our initramfs (root=/dev/xvda) and by GRUB on the disk, which reads /boot/grub/grub.cfg.
  */
-import { chmod, mkdir, mkdtemp, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { explainDirectory, makeTemporary } from "../host/node/directories.ts";
 import { systemSources } from "./apt.ts";
 import type { ProgressListener } from "./debian.ts";
 import { GuestError } from "./errors.ts";
@@ -76,6 +77,7 @@ const INITRD_FILES: Readonly<Record<string, string>> = {
 /** apt's options of the machine that its mirror may need: proxies, and what its clock allows. */
 const APT_OPTIONS = /^Acquire::(?:https?::Proxy(?:::\S+)?|Check-Valid-Until|Check-Date) "[^"]+";$/;
 
+const PLACE_REMEDY = "Name a file in a directory that you can write to";
 const remedies = {
 	missing: "Install it: apt-get install mmdebstrap e2fsprogs fakeroot",
 	failed: "Check the network, the machine's apt sources, and the names of the packages.",
@@ -89,7 +91,8 @@ const remedies = {
 export async function createImage(file: string, options: ImageOptions): Promise<void> {
 	const { hostname = "debian", kernel = true, progress, suite } = options;
 	const sources = await imageSources(suite);
-	const scratch = await mkdtemp(join(resolve(options.scratch ?? dirname(file)), ".paravirt-image-"));
+	const directory = resolve(options.scratch ?? dirname(file));
+	const scratch = makeTemporary(directory, ".paravirt-image-", PLACE_REMEDY);
 	const cwd = scratch;
 	try {
 		await writeFiles(join(scratch, "early"), kernel ? INITRD_FILES : {});
@@ -131,6 +134,8 @@ export async function createImage(file: string, options: ImageOptions): Promise<
 			environment: { PATH: `${PATH}:/usr/sbin:/sbin` },
 		});
 		await rename(image, file);
+	} catch (error) {
+		throw explainDirectory(directory, PLACE_REMEDY, error);
 	} finally {
 		await rm(scratch, { recursive: true, force: true });
 	}

@@ -2,9 +2,9 @@
  * Debian's GRUB as a guest's kernel (package grub-xen-host): it looks on the guest's disks for /boot/grub/grub.cfg and boots what that says. The
  * machine's own, or the mirror's, kept in the user's cache.
  */
-import { access, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { makeTemporary, temporaryDirectory, variableRemedy } from "../host/node/directories.ts";
 import { Apt, unpackPackage } from "./apt.ts";
 import { cacheDirectory, makeComplete } from "./cache.ts";
 import type { ProgressListener } from "./debian.ts";
@@ -22,7 +22,7 @@ export async function pvGrub(listener: ProgressListener): Promise<string> {
 		);
 		if (isThere) return path;
 	}
-	const temporary = await mkdtemp(join(tmpdir(), "paravirt-apt-"));
+	const temporary = makeTemporary(temporaryDirectory(), "paravirt-apt-", variableRemedy("TMPDIR"));
 	try {
 		const apt = await Apt.prepare(temporary, undefined);
 		await apt.update(listener("Fetching package lists"));

@@ -34,7 +34,10 @@ export interface Platform {
 	 * @throws FolderError
 	 */
 	openFolder?(path: string, synchronous: boolean): HostFolder;
-	/** A new file in the place of any that there is. Missing where the platform has no files. */
+	/**
+	 * A new file in the place of any that there is; one that cannot be written to its end is removed. Missing where the platform has no files.
+	 * @throws ToolstackError not-writable, as do its methods
+	 */
 	createFile?(name: string): Promise<WritableFile>;
 	/** A tap device. Missing where the platform has none. */
 	readonly openTap?: OpenHostTap;

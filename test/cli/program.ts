@@ -22,12 +22,14 @@ export interface ProgramOptions {
 	/** Called with all that it has printed, whenever that is more; what it returns is typed. */
 	readonly answer?: (stdout: string) => string;
 	readonly env?: NodeJS.ProcessEnv;
+	/** Milliseconds after which it is killed; it has no limit by default. */
+	readonly patience?: number;
 }
 
 /** Runs a program to its end. */
 export async function runProgram(
 	[program, ...args]: readonly [string, ...string[]],
-	{ input = "", keepOpen = false, answer, env }: ProgramOptions = {},
+	{ input = "", keepOpen = false, answer, env, patience }: ProgramOptions = {},
 ): Promise<Outcome> {
 	const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env });
 	let stdout = "";
@@ -44,7 +46,9 @@ export async function runProgram(
 	child.stdin.on("error", () => {});
 	child.stdin.write(input);
 	if (!keepOpen) child.stdin.end();
+	const timer = patience === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), patience);
 	const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+	clearTimeout(timer);
 	return { status, stdout, stderr };
 }
 

@@ -20,7 +20,6 @@ import {
 	writeSync,
 	writevSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import {
 	BlockError,
@@ -29,6 +28,7 @@ import {
 	type Done,
 	type OpenOptions,
 } from "../../backends/block/image.ts";
+import { explainDirectory, temporaryDirectory, variableRemedy } from "./directories.ts";
 import { findProgram } from "./programs.ts";
 
 /** Linux's file systems free whole pages. */
@@ -265,11 +265,16 @@ export function nodeBlockFiles({ synchronous = false }: NodeBlockFilesOptions = 
 		},
 
 		async openTemporary(): Promise<BlockFile> {
-			const name = join(tmpdir(), `paravirt-${process.pid}-${crypto.randomUUID()}.disk`);
+			const directory = temporaryDirectory();
+			const name = join(directory, `paravirt-${process.pid}-${crypto.randomUUID()}.disk`);
 			const { O_CREAT, O_EXCL, O_RDWR } = constants;
-			const fd = openSync(name, O_RDWR | O_CREAT | O_EXCL, 0o600);
-			unlinkSync(name);
-			return new NodeBlockFile(basename(name), fd, 0, false, synchronous, false);
+			try {
+				const fd = openSync(name, O_RDWR | O_CREAT | O_EXCL, 0o600);
+				unlinkSync(name);
+				return new NodeBlockFile(basename(name), fd, 0, false, synchronous, false);
+			} catch (error) {
+				throw explainDirectory(directory, variableRemedy("TMPDIR"), error);
+			}
 		},
 
 		resolve: (file, name) => resolve(dirname(file), name),

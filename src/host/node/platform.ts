@@ -1,9 +1,11 @@
 /** Node.js as the platform of a machine. */
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
+import { ToolstackError } from "../../toolstack/errors.ts";
 import type { Platform, WritableFile } from "../platform.ts";
 import { nodeBlockFiles } from "./block-files.ts";
 import { openChannel } from "./channel.ts";
+import { refusalOf } from "./directories.ts";
 import { openNodeFolder } from "./folder.ts";
 import { nodeNetwork } from "./network.ts";
 import { openTap } from "./tap.ts";
@@ -41,30 +43,51 @@ function gunzip(data: Uint8Array, limit: number): Uint8Array | undefined {
 
 /** Whole pages of zeros become holes: most of a core dump's. Others than its owner cannot read the file. */
 export async function createFile(name: string): Promise<WritableFile> {
-	const file = await open(name, "w", 0o600);
+	const file = await open(name, "w", 0o600).catch((error: unknown) => {
+		throw notWritable(name, error);
+	});
 	let position = 0;
+	let failed = false;
+	const explained = async (action: () => Promise<unknown>): Promise<void> => {
+		try {
+			await action();
+		} catch (error) {
+			failed = true;
+			throw notWritable(name, error);
+		}
+	};
+	const writePiece = async (piece: Uint8Array): Promise<void> => {
+		let from = 0;
+		const flush = async (end: number): Promise<void> => {
+			if (end > from) await writeAll(file, piece.subarray(from, end), position + from);
+		};
+		for (let at = 0; at + HOLE <= piece.length; at += HOLE) {
+			if (!isZero(piece, at)) continue;
+			await flush(at);
+			from = at + HOLE;
+		}
+		await flush(piece.length);
+		position += piece.length;
+	};
 	return {
-		async write(piece) {
-			let from = 0;
-			const flush = async (end: number): Promise<void> => {
-				if (end > from) await writeAll(file, piece.subarray(from, end), position + from);
-			};
-			for (let at = 0; at + HOLE <= piece.length; at += HOLE) {
-				if (!isZero(piece, at)) continue;
-				await flush(at);
-				from = at + HOLE;
-			}
-			await flush(piece.length);
-			position += piece.length;
-		},
+		write: (piece) => explained(() => writePiece(piece)),
 		async close() {
 			try {
-				await file.truncate(position);
+				if (!failed) await explained(() => file.truncate(position));
 			} finally {
+				const isFile = (await file.stat()).isFile();
 				await file.close();
+				// A part of one is of no use, and takes the room that was not enough.
+				if (failed && isFile) await rm(name, { force: true });
 			}
 		},
 	};
+}
+
+function notWritable(name: string, error: unknown): ToolstackError {
+	const [code, reason] = refusalOf(error);
+	const remedy = code === "full" ? "Free some space, or name another file" : "Name a file that can be written";
+	return new ToolstackError("not-writable", `${name}: ${reason}`, remedy, { cause: error });
 }
 
 const HOLE = 4096;

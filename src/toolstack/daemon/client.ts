@@ -12,6 +12,9 @@ import {
 	type Reply,
 } from "./protocol.ts";
 
+/** Milliseconds in which a daemon greets; one that is stopped or hangs never does. */
+const GREETING_PATIENCE = 30_000;
+
 interface Pending {
 	resolve(result: unknown): void;
 	reject(error: Error): void;
@@ -43,15 +46,21 @@ export class DaemonClient {
 
 	/**
 	 * Connects to the daemon that runs.
-	 * @throws DaemonError not-running, unsafe-directory, other-version
+	 * @param patience milliseconds
+	 * @throws DaemonError not-running, unsafe-directory, other-version, no-answer
 	 */
-	static async connect(paths: DaemonPaths): Promise<DaemonClient> {
+	static async connect(paths: DaemonPaths, patience = GREETING_PATIENCE): Promise<DaemonClient> {
 		if (!checkDirectory(paths, false)) throw notRunning();
 		const socket = createConnection(paths.socket);
 		const lines = new LineSplitter();
 		let client: DaemonClient | undefined;
 		return await new Promise((resolve, reject) => {
+			const timer = setTimeout(() => {
+				reject(noAnswer(paths));
+				socket.destroy();
+			}, patience);
 			const lost = (): void => {
+				clearTimeout(timer);
 				const error = new DaemonError("gone", "the daemon has ended", `Its log may tell why: ${paths.log}`);
 				if (client === undefined) reject(error);
 				else client.lose(error);
@@ -69,13 +78,15 @@ export class DaemonClient {
 						const message = JSON.parse(line) as Greeting & Reply;
 						if (client !== undefined) client.receive(message);
 						else {
+							clearTimeout(timer);
 							checkGreeting(message);
 							client = new DaemonClient(socket, message);
 							resolve(client);
 						}
 					}
 				} catch (error) {
-					reject(error);
+					clearTimeout(timer);
+					reject(error instanceof DaemonError ? error : noDaemon(paths, error));
 					socket.destroy();
 				}
 			});
@@ -120,6 +131,15 @@ export class DaemonClient {
 		this.socket.destroy();
 	}
 
+	/** Closes it after `use`, however that ends: an open connection keeps a command from ending. */
+	async during<T>(use: (client: this) => Promise<T>): Promise<T> {
+		try {
+			return await use(this);
+		} finally {
+			this.close();
+		}
+	}
+
 	private receive(message: Reply): void {
 		const waiting = this.pending.get(message.id);
 		if (waiting === undefined) return;
@@ -144,6 +164,17 @@ export class DaemonClient {
 function notRunning(cause?: unknown): DaemonError {
 	const remedy = "Create a domain, which starts one, or start it: paravirt daemon start";
 	return new DaemonError("not-running", "no daemon runs", remedy, { cause });
+}
+
+function noAnswer({ lock, log }: DaemonPaths): DaemonError {
+	const remedy = `If it stays so, end its process and remove ${lock}; its log may tell why: ${log}`;
+	return new DaemonError("no-answer", "the daemon does not answer", remedy);
+}
+
+/** @param cause what was wrong with what it said */
+function noDaemon(paths: DaemonPaths, cause: unknown): DaemonError {
+	const remedy = `Find out what listens on ${paths.socket}, and end it`;
+	return new DaemonError("other-version", "what answers on the daemon's socket is no daemon", remedy, { cause });
 }
 
 function checkGreeting({ paravirt, protocol }: Partial<Greeting>): void {

@@ -2,11 +2,12 @@
  * The host daemon: a process with one machine, which owns the domains, and a socket that commands talk to. It ends when it is told to, or a
  * while after the last domain has ended.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { MAX_FRAMES, PAGE_SIZE } from "../../cpu/layout.ts";
 import type { KernelCache } from "../../host/kernel-cache.ts";
+import { explainDirectory } from "../../host/node/directories.ts";
 import { Host } from "../../host/node/host.ts";
 import { nodePlatform } from "../../host/node/platform.ts";
 import type { StoreSocket } from "../../host/node/store-socket.ts";
@@ -14,7 +15,7 @@ import type { DomainConfig } from "../config/domain-config.ts";
 import type { GuestDomain } from "../guest-domain.ts";
 import { DomainConsoles } from "./consoles.ts";
 import { DaemonError } from "./errors.ts";
-import { checkDirectory, type DaemonPaths } from "./paths.ts";
+import { checkDirectory, type DaemonPaths, makeStateDirectories, RUNTIME_REMEDY } from "./paths.ts";
 import { type DaemonServer, serveDaemon } from "./server.ts";
 
 /** Machine memory is made at once, but only what guests touch is taken: as much as there may be, or less where that does not go. */
@@ -48,7 +49,7 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 	const { paths, version, idle, log } = options;
 	checkDirectory(paths, true);
-	mkdirSync(paths.cores, { recursive: true, mode: 0o700 });
+	makeStateDirectories(paths);
 	const host = largestHost(options);
 	const consoles = new WeakMap<GuestDomain, DomainConsoles>();
 	const configs = new WeakMap<GuestDomain, DomainConfig>();
@@ -77,9 +78,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		watchIdle();
 	});
 	host.domains.onRemoved(() => watchIdle());
-	const unlock = await lock(paths.lock);
+	let unlock: () => void = () => {};
 	let store: StoreSocket;
 	try {
+		unlock = await lock(paths.lock);
 		await removeStale(paths.socket);
 		store = await host.serveStore(paths.store);
 		const context = {
@@ -102,6 +104,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 			stop: () => setImmediate(end),
 		};
 		server = await serveDaemon(paths.socket, context, version, () => watchIdle());
+	} catch (error) {
+		throw explainDirectory(paths.directory, RUNTIME_REMEDY, error);
 	} finally {
 		unlock();
 	}

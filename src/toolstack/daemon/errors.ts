@@ -10,6 +10,8 @@ export type DaemonErrorCode =
 	| "unsafe-directory"
 	/** It is of another version, or what answers is no daemon. */
 	| "other-version"
+	/** Something listens on its socket, and does not greet. */
+	| "no-answer"
 	/** It runs already. */
 	| "running"
 	/** It has domains. */

@@ -2,10 +2,21 @@
  * Where the daemon's files are. The socket gives every right over the user's guests: it is in a directory that belongs to the user and that
  * nobody else may enter, which is checked each time, as the directory for temporary files is everybody's.
  */
-import { lstatSync, mkdirSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { lstatSync, mkdirSync, openSync, type Stats } from "node:fs";
+import { isAbsolute, join } from "node:path";
+import {
+	explainDirectory,
+	makeDirectories,
+	temporaryDirectory,
+	userDirectory,
+	variableRemedy,
+} from "../../host/node/directories.ts";
 import { DaemonError } from "./errors.ts";
+
+const STATE_VARIABLE = "XDG_STATE_HOME";
+const STATE_REMEDY = variableRemedy(STATE_VARIABLE);
+/** What to do about a directory of the socket that cannot be used. */
+export const RUNTIME_REMEDY = variableRemedy("XDG_RUNTIME_DIR");
 
 /** sun_path of a Unix-domain socket, without the final zero byte. */
 const LONGEST_SOCKET = 107;
@@ -24,12 +35,12 @@ export interface DaemonPaths {
 }
 
 export function daemonPaths(environment: NodeJS.ProcessEnv = process.env): DaemonPaths {
-	const { XDG_RUNTIME_DIR, XDG_STATE_HOME } = environment;
-	const absolute = (path: string | undefined): path is string => path?.startsWith("/") === true;
-	const directory = absolute(XDG_RUNTIME_DIR)
-		? join(XDG_RUNTIME_DIR, "paravirt")
-		: join(tmpdir(), `paravirt-${process.getuid?.() ?? 0}`);
-	const state = join(absolute(XDG_STATE_HOME) ? XDG_STATE_HOME : join(homedir(), ".local/state"), "paravirt");
+	const { XDG_RUNTIME_DIR } = environment;
+	const directory =
+		XDG_RUNTIME_DIR !== undefined && isAbsolute(XDG_RUNTIME_DIR)
+			? join(XDG_RUNTIME_DIR, "paravirt")
+			: join(temporaryDirectory(), `paravirt-${process.getuid?.() ?? 0}`);
+	const state = userDirectory(STATE_VARIABLE, ".local/state", environment);
 	return {
 		directory,
 		socket: join(directory, "daemon.sock"),
@@ -52,7 +63,7 @@ export function checkDirectory({ directory, socket }: DaemonPaths, make: boolean
 		throw new DaemonError("unsafe-directory", reason, "Set XDG_RUNTIME_DIR to a shorter one");
 	}
 	if (make) makeDirectory(directory);
-	const status = lstatSync(directory, { throwIfNoEntry: false });
+	const status = statusOf(directory);
 	if (status === undefined) return false;
 	const problem = !status.isDirectory()
 		? "it is no directory"
@@ -66,13 +77,33 @@ export function checkDirectory({ directory, socket }: DaemonPaths, make: boolean
 	throw new DaemonError("unsafe-directory", `${directory}: ${problem}`, remedy);
 }
 
+function statusOf(directory: string): Stats | undefined {
+	try {
+		return lstatSync(directory, { throwIfNoEntry: false });
+	} catch (error) {
+		throw explainDirectory(directory, RUNTIME_REMEDY, error);
+	}
+}
+
+/** Only the last one: who has no XDG_RUNTIME_DIR is not logged in as this user. */
 function makeDirectory(directory: string): void {
 	try {
 		mkdirSync(directory, { mode: 0o700 });
 	} catch (error) {
-		const { code, message } = error as NodeJS.ErrnoException;
-		if (code === "EEXIST") return;
-		const remedy = "Set XDG_RUNTIME_DIR to a directory that you can write";
-		throw new DaemonError("unsafe-directory", `${directory}: ${message}`, remedy, { cause: error });
+		if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw explainDirectory(directory, RUNTIME_REMEDY, error);
+	}
+}
+
+/** Makes the directories of what is to stay. @throws DirectoryError */
+export function makeStateDirectories({ cores }: DaemonPaths): void {
+	makeDirectories(cores, STATE_REMEDY, 0o700);
+}
+
+/** Opens the log for what a new daemon prints. @returns its descriptor @throws DirectoryError */
+export function openLog({ state, log }: DaemonPaths): number {
+	try {
+		return openSync(log, "a", 0o600);
+	} catch (error) {
+		throw explainDirectory(state, STATE_REMEDY, error);
 	}
 }

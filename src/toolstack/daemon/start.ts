@@ -1,11 +1,11 @@
 /** Connects to the daemon, and starts one where none runs. */
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { packageDirectory } from "../../host/node/package.ts";
 import { DaemonClient } from "./client.ts";
 import { DaemonError } from "./errors.ts";
-import { checkDirectory, type DaemonPaths } from "./paths.ts";
+import { checkDirectory, type DaemonPaths, makeStateDirectories, openLog } from "./paths.ts";
 
 /** Milliseconds that a new daemon has to answer. */
 const PATIENCE = 30_000;
@@ -32,8 +32,8 @@ export async function tryConnect(paths: DaemonPaths): Promise<DaemonClient | und
 
 async function startAndConnect(paths: DaemonPaths, args: readonly string[]): Promise<DaemonClient> {
 	checkDirectory(paths, true);
-	mkdirSync(paths.state, { recursive: true, mode: 0o700 });
-	const log = openSync(paths.log, "a", 0o600);
+	makeStateDirectories(paths);
+	const log = openLog(paths);
 	const child = spawn(process.execPath, [...process.execArgv, MAIN, "daemon", "run", ...args], {
 		detached: true,
 		stdio: ["ignore", log, log],
