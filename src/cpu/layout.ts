@@ -182,7 +182,7 @@ export const FRAME_TLB_MANY = 0xffff;
 export const FRAME_TABLE = 0x100_0000;
 export const FRAME_INFO_SIZE = 32;
 
-/** What the environment shares with code that it has emitted itself (exits.ts): xen/vcpu-block.ts. */
+/** What the environment shares with code that it has emitted itself (exits.ts): xen/vcpu-block.ts; and xen/mm/free-frames.ts. */
 export const HYPERVISOR_DATA = 0x300_0000;
 export const HYPERVISOR_DATA_SIZE = 0x100_0000;
 

@@ -12,6 +12,7 @@ import { createTableFunctions, type TableFunctions } from "./fast/tables.ts";
 import type { HypervisorLog } from "./log.ts";
 import * as info from "./mm/frame-info.ts";
 import { FrameType } from "./mm/frame-info.ts";
+import { FreeFrames } from "./mm/free-frames.ts";
 import { MachineToPhysical } from "./mm/m2p.ts";
 import * as types from "./mm/page-types.ts";
 import { SHARED, shared } from "./vcpu-block.ts";
@@ -47,6 +48,7 @@ export class FrameTable {
 	workSlice = WORK_SLICE;
 	/** Work of hypercalls that nobody has asked for yet; see {@link takeWork}. */
 	private workDone = 0;
+	private readonly unowned: FreeFrames;
 	private readonly ownedFrames = new Uint32Array(DOMAIN_IDS);
 	private readonly complaints = new Uint16Array(DOMAIN_IDS);
 
@@ -60,9 +62,10 @@ export class FrameTable {
 		const head = info.INFO_BASE;
 		this.words[head + info.REFERENCES] = info.ALLOCATED | 1;
 		this.words[head + info.OWNER] = DOMID_XEN;
-		this.words[head + info.FRONTIER] = 1;
-		this.machineToPhysical = new MachineToPhysical(this);
+		this.words[head + info.END] = 1;
+		this.unowned = new FreeFrames(memory);
 		this.tables = createTableFunctions(memory);
+		this.machineToPhysical = new MachineToPhysical(this);
 	}
 
 	/** Number of the TLB epoch: a flush of everything starts a new one. A frame stamped with an older one is in no TLB. */
@@ -105,8 +108,12 @@ export class FrameTable {
 
 	/** Frames that nobody owns. */
 	get free(): number {
-		const head = info.INFO_BASE;
-		return this.words[head + info.FREE_COUNT]! + this.frames - this.words[head + info.FRONTIER]!;
+		return this.unowned.count;
+	}
+
+	/** Of the frames that nobody owns, those that may have been written to: what the host has memory for. */
+	get touched(): number {
+		return this.unowned.touched;
 	}
 
 	/** Frames that a domain owns, without those of the hypervisor's heap that it shares. */
@@ -122,30 +129,20 @@ export class FrameTable {
 		return mfn;
 	}
 
-	/** Takes 2^order zeroed frames in a row, aligned to their size; returns the first. */
-	allocateContiguous(owner: number, order: number): number | undefined {
+	/**
+	 * Takes 2^order zeroed frames in a row, aligned to their size; returns the first.
+	 * @param untouched how many of them may be such as the host has no memory for yet
+	 */
+	allocateContiguous(owner: number, order: number, untouched = Number.POSITIVE_INFINITY): number | undefined {
 		if (order === 0) return this.allocate(owner);
-		const count = 2 ** order;
-		const head = info.INFO_BASE;
-		const frontier = this.words[head + info.FRONTIER]!;
-		const first = Math.ceil(frontier / count) * count;
-		if (first + count <= this.frames) {
-			for (let mfn = frontier; mfn < first; mfn++) this.append(mfn);
-			this.words[head + info.FRONTIER] = first + count;
-			for (let mfn = first; mfn < first + count; mfn++) this.assign(mfn, owner);
-			return first;
+		const first = this.unowned.findRun(order, untouched);
+		this.work -= this.unowned.takeExamined();
+		if (first === undefined) return undefined;
+		for (let mfn = first; mfn < first + 2 ** order; mfn++) {
+			this.claim(mfn);
+			this.assign(mfn, owner);
 		}
-		for (let start = count; start + count <= frontier; start += count) {
-			let found = 0;
-			while (found < count && this.words[this.info(start + found)] === 0) found++;
-			if (found < count) continue;
-			for (let mfn = start; mfn < start + count; mfn++) {
-				this.unlink(mfn);
-				this.assign(mfn, owner);
-			}
-			return start;
-		}
-		return undefined;
+		return first;
 	}
 
 	/**
@@ -179,7 +176,7 @@ export class FrameTable {
 
 	/** Visits all frames of an owner, those of the hypervisor's heap too, with the index of their entries in {@link words}. */
 	forEachOf(owner: number, visit: (mfn: number, at: number) => void): void {
-		const end = this.words[info.INFO_BASE + info.FRONTIER]!;
+		const end = this.words[info.INFO_BASE + info.END]!;
 		for (let mfn = 1; mfn < end; mfn++) {
 			const at = this.info(mfn);
 			if ((this.words[at + info.REFERENCES]! & info.REFERENCE_COUNT) === 0) continue;
@@ -347,7 +344,7 @@ export class FrameTable {
 		this.words[at + info.OWNER] = DOMID_INVALID;
 		this.words[at + info.STAMP] = this.epoch;
 		this.machineToPhysical.invalidate(mfn);
-		this.append(mfn);
+		this.unowned.put(mfn, true);
 	}
 
 	private release(mfn: number): void {
@@ -364,57 +361,42 @@ export class FrameTable {
 		this.ownedFrames[owner]!++;
 	}
 
-	/** A zeroed frame, in no list, without owner. */
+	/** A zeroed frame, no longer free, without owner. */
 	private take(): number | undefined {
-		const { words } = this;
-		const head = info.INFO_BASE;
-		const mfn = words[head + info.NEXT]!;
-		if (mfn !== 0) {
-			this.unlink(mfn);
-			return mfn;
-		}
-		const frontier = words[head + info.FRONTIER]!;
-		if (frontier >= this.frames) return undefined;
-		words[head + info.FRONTIER] = frontier + 1;
-		return frontier;
+		const mfn = this.unowned.next();
+		if (mfn !== undefined) this.claim(mfn);
+		return mfn;
 	}
 
-	private append(mfn: number): void {
-		const { words } = this;
+	/** Takes a frame from those that are free. One that may have been touched is zeroed, and no TLB has it any longer. */
+	private claim(mfn: number): void {
+		const touched = this.unowned.isTouched(mfn);
+		this.unowned.remove(mfn);
 		const head = info.INFO_BASE;
-		const at = this.info(mfn);
-		const last = words[head + info.PREVIOUS]!;
-		words[at + info.NEXT] = 0;
-		words[at + info.PREVIOUS] = last;
-		words[this.info(last) + info.NEXT] = mfn;
-		words[head + info.PREVIOUS] = mfn;
-		words[head + info.FREE_COUNT]!++;
-	}
-
-	/** Takes a free frame from the list, zeroes it, and makes sure that no TLB has it. */
-	private unlink(mfn: number): void {
-		const { words } = this;
-		const at = this.info(mfn);
-		const next = words[at + info.NEXT]!;
-		const previous = words[at + info.PREVIOUS]!;
-		words[this.info(previous) + info.NEXT] = next;
-		words[this.info(next) + info.PREVIOUS] = previous;
-		words[info.INFO_BASE + info.FREE_COUNT]!--;
-		if (words[at + info.STAMP] === this.epoch) this.forget(mfn);
+		if (mfn >= this.words[head + info.END]!) this.words[head + info.END] = mfn + 1;
+		if (!touched) return;
+		if (this.words[this.info(mfn) + info.STAMP] === this.epoch) this.forget(mfn);
 		this.contentsChange(mfn);
-		this.memory.fill(this.memory.frame(mfn), PAGE_SIZE, 0);
+		// To write zeros over zeros would cost the host a page if it has none there.
+		if (!this.tables.isZero(mfn)) this.memory.fill(this.memory.frame(mfn), PAGE_SIZE, 0);
 	}
 
-	/** Frames that the hypervisor keeps for itself, before any are given out: `count` from `first`, with those in between freed. */
+	/** Sorts out which of some frames, free or not, were never written to. No TLB may have them ({@link flushAll}). */
+	findUntouched(mfns: readonly number[]): void {
+		for (const mfn of mfns) {
+			if (!this.unowned.isFree(mfn) || !this.unowned.isTouched(mfn) || !this.tables.isZero(mfn)) continue;
+			this.contentsChange(mfn);
+			this.unowned.clearTouched(mfn);
+		}
+	}
+
+	/** Frames that the hypervisor keeps for itself, before any are given out: `count` from `first`. */
 	reserve(first: number, count: number): void {
-		const head = info.INFO_BASE;
-		const frontier = this.words[head + info.FRONTIER]!;
-		for (let mfn = frontier; mfn < first; mfn++) this.append(mfn);
 		for (let mfn = first; mfn < first + count; mfn++) {
+			this.claim(mfn);
 			const at = this.info(mfn);
 			this.words[at + info.REFERENCES] = info.ALLOCATED | info.XEN_HEAP | 1;
 			this.words[at + info.OWNER] = DOMID_XEN;
 		}
-		this.words[head + info.FRONTIER] = first + count;
 	}
 }

@@ -23,15 +23,17 @@ export interface GuestSource {
 /** All guests, in the order of their names. */
 export function guestSources(): GuestSource[] {
 	const files = readdirSync(SOURCES).filter((name) => name.endsWith(".S"));
-	const guests = files.flatMap((name): GuestSource[] => {
-		const file = join(SOURCES, name);
-		const subject = basename(name, ".S");
-		const cases = /^# cases: (.*)$/m.exec(readFileSync(file, "utf8"))?.[1]?.trim().split(/\s+/);
-		if (cases === undefined) return [{ name: subject, file, define: undefined }];
-		const symbol = (one: string): string => `CASE_${one.replaceAll("-", "_")}`;
-		return cases.map((one) => ({ name: `${subject}-${one}`, file, define: symbol(one) }));
-	});
+	const guests = files.flatMap((name) => guestCases(join(SOURCES, name)));
 	return guests.sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+/** The guests of one file. */
+export function guestCases(file: string): GuestSource[] {
+	const subject = basename(file, ".S");
+	const cases = /^# cases: (.*)$/m.exec(readFileSync(file, "utf8"))?.[1]?.trim().split(/\s+/);
+	if (cases === undefined) return [{ name: subject, file, define: undefined }];
+	const symbol = (one: string): string => `CASE_${one.replaceAll("-", "_")}`;
+	return cases.map((one) => ({ name: `${subject}-${one}`, file, define: symbol(one) }));
 }
 
 /** Assembles a guest into `directory`. @returns the path of its kernel. */

@@ -2,8 +2,9 @@
  * Loops over page-table entries and over the requests of mmu_update in WebAssembly, which mm/tables.ts and hypercalls/mmu.ts call: each goes as far as entries are
  * ordinary (l1-entry.ts), and says where it stopped; the one that is not is TypeScript's, which then calls again.
  */
+import { PAGE_SIZE } from "../../cpu/layout.ts";
 import type { Memory } from "../../cpu/memory.ts";
-import { type I32, i32, i64, select } from "../../cpu/wasm/expression.ts";
+import { type I32, i32, i64, select, v128 } from "../../cpu/wasm/expression.ts";
 import type { FunctionBuilder } from "../../cpu/wasm/function.ts";
 import { ModuleBuilder } from "../../cpu/wasm/module.ts";
 import { MMU_UPDATE_SIZE } from "../abi/mmu.ts";
@@ -13,6 +14,8 @@ import { adjusted, emitEntryFunctions, emitUpdateL1Entry, frameAddress } from ".
 import { emitUpdateRequest } from "./mmu-update.ts";
 
 export interface TableFunctions {
+	/** Whether a frame holds nothing but zeros. It is only read. */
+	isZero(mfn: number): number;
 	/** Slot of the first present entry of a table from a slot on, or {@link ENTRIES}. */
 	presentFrom(mfn: number, slot: number): number;
 	/** One more than the slot of the last present entry before a slot, or 0. */
@@ -36,6 +39,8 @@ export interface TableFunctions {
 
 /** Entries that are looked at together: most of a table is empty. */
 const TOGETHER = 4;
+/** Bytes of a frame that are looked at together. */
+const ZERO_STEP = 64;
 
 export function createTableFunctions(memory: Memory): TableFunctions {
 	const module = new ModuleBuilder();
@@ -120,7 +125,21 @@ export function createTableFunctions(memory: Memory): TableFunctions {
 		});
 	});
 
-	const functions = { presentFrom, presentBefore, takeEntries, dropEntries, updateEntries };
+	const isZero = module.function("isZero", ["i32"], "i32", (f) => {
+		const at = f.local("i32");
+		f.set(at, frameAddress(i64.extend_i32_u(f.parameter(0, "i32"))));
+		const end = f.let(i32.add(at, i32.const(PAGE_SIZE)));
+		f.loop((next) => {
+			let all = v128.load(at);
+			for (let offset = 16; offset < ZERO_STEP; offset += 16) all = v128.or(all, v128.load(at, offset));
+			f.if(v128.any_true(all), () => f.return(i32.const(0)));
+			f.set(at, i32.add(at, i32.const(ZERO_STEP)));
+			f.if(i32.lt_u(at, end), () => f.br(next));
+		});
+		f.return(i32.const(1));
+	});
+
+	const functions = { isZero, presentFrom, presentBefore, takeEntries, dropEntries, updateEntries };
 	for (const [name, reference] of Object.entries(functions)) {
 		module.export(name, reference);
 	}

@@ -13,12 +13,12 @@
  *   word 2              owner's domain id
  *   word 3   16         the entry at the number below is itself a partially validated table, and this one holds it
  *            15 ...  0  number of entries that hold references, while partial
- *   word 4, 5           next and previous frame in the list of free frames; next in a domain's list of tables yet to be dropped
+ *   word 4              next in a domain's list of tables yet to be dropped
+ *   word 5              unused
  *   word 6              TLB epoch in which the last writable use, or the last reference, went away
  *   word 7              signed: linear (recursive) entries in this table, or minus the uses of this table by linear entries
  *
- * Frame 0 is never used; its entry heads the list of free frames, and its words 6 and 7 are the first frame that was never used and the number
- * of free frames in the list.
+ * Frame 0 is never used; word 6 of its entry is the first frame above all that were ever given out. Which frames are free is in free-frames.ts.
  */
 import { FRAME_INFO_SIZE, FRAME_TABLE } from "../../cpu/layout.ts";
 
@@ -31,12 +31,10 @@ export const TYPE = 1;
 export const OWNER = 2;
 export const PROGRESS = 3;
 export const NEXT = 4;
-export const PREVIOUS = 5;
 export const STAMP = 6;
 export const LINEAR = 7;
 /** In the entry of frame 0. */
-export const FRONTIER = 6;
-export const FREE_COUNT = 7;
+export const END = 6;
 
 export const ALLOCATED = 0x8000_0000;
 export const XEN_HEAP = 0x4000_0000;

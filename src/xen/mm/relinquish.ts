@@ -46,9 +46,14 @@ export function relinquishDomain(domain: Domain): void {
 			frames.putPage(mfn);
 		});
 	}
-	frames.forEachOf(domain.id, (mfn) => frames.releaseAllocated(mfn));
+	const given: number[] = [];
+	frames.forEachOf(domain.id, (mfn) => {
+		given.push(mfn);
+		frames.releaseAllocated(mfn);
+	});
 	frames.startWork();
 	frames.flushAll();
+	frames.findUntouched(given);
 }
 
 /** References that are left to a domain's frames: none once it is gone and no other domain maps any of them. For tests and `xl debug-keys`. */

@@ -34,6 +34,19 @@ function writeFrame(domain: Domain, list: number, index: number, mfn: number): b
 	return copyToGuest(hypervisor, list + index * 8, 8);
 }
 
+/**
+ * How many frames that the host has no memory for yet an extent may have. A single frame is such a one only if no other is free; but free frames
+ * that do not lie side by side serve no extent, and a guest that gives all but one of each extent back would have the host touch all of its
+ * memory. So all domains together may make it touch what they may have at the most, and an extent of the largest order for each.
+ */
+function untouchedAllowance({ hypervisor: { domains, frames } }: Domain): number {
+	let allowance = -frames.touched;
+	for (const { id, maximumPages } of domains.values()) {
+		allowance += Math.max(maximumPages - frames.owned(id), 0) + 2 ** MAXIMUM_ORDER;
+	}
+	return allowance;
+}
+
 function allocateExtent(domain: Domain, order: number, limit: number): number | undefined {
 	const { frames } = domain.hypervisor;
 	const count = 2 ** order;
@@ -41,7 +54,7 @@ function allocateExtent(domain: Domain, order: number, limit: number): number | 
 		frames.complain(domain.id, `Over-allocation: ${domain.pages + count} > ${domain.maximumPages}`);
 		return undefined;
 	}
-	const mfn = frames.allocateContiguous(domain.id, order);
+	const mfn = frames.allocateContiguous(domain.id, order, untouchedAllowance(domain));
 	if (mfn === undefined || mfn + count <= limit) return mfn;
 	for (let page = mfn; page < mfn + count; page++) frames.releaseAllocated(page);
 	return undefined;
@@ -183,7 +196,8 @@ function exchangeChunk(domain: Domain, exchange: Exchange, chunk: number, inputs
 		}
 	}
 	for (let output = 0; output < outputs; output++) {
-		const mfn = frames.allocateContiguous(domain.id, exchange.outOrder);
+		const allowance = untouchedAllowance(domain) - stolen.length;
+		const mfn = frames.allocateContiguous(domain.id, exchange.outOrder, allowance);
 		if (mfn === undefined) return undo(-Errno.ENOMEM);
 		taken.push(mfn);
 		if (mfn + 2 ** exchange.outOrder > exchange.limit) return undo(-Errno.ENOMEM);

@@ -19,8 +19,9 @@ const ENTRIES = 512;
 /** Every present entry is one that the loops leave to TypeScript. */
 function nothingOrdinary(machine: Machine): TableFunctions {
 	const present = (mfn: number, slot: number): boolean => (machine.entry(mfn, slot) & BigInt(P)) !== 0n;
-	const { presentFrom, presentBefore } = machine.frames.tables;
+	const { isZero, presentFrom, presentBefore } = machine.frames.tables;
 	return {
+		isZero,
 		presentFrom,
 		presentBefore,
 		takeEntries: (mfn, slot) => {
