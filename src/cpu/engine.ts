@@ -2,6 +2,7 @@
  * The processor: puts the MMU, the code cache and the interpreter together behind {@link Processor}.
  */
 import { CodeCache, type CodeCacheStatistics } from "./code-cache.ts";
+import { InstructionAtRip } from "./interpreter/at-rip.ts";
 import { HOT_VARIANTS } from "./interpreter/hot.ts";
 import { emitMain, MARGIN } from "./interpreter/module.ts";
 import { hostRandom, seededRandom } from "./interpreter/random.ts";
@@ -89,6 +90,7 @@ export class Engine implements Processor {
 	private readonly code: CodeCache;
 	private readonly translator: Translator | undefined;
 	private readonly rare: RareInstructions;
+	private readonly atRip: InstructionAtRip;
 	private readonly contexts: Registers[] = [];
 	private current = 0;
 	private instructions = 0;
@@ -106,10 +108,12 @@ export class Engine implements Processor {
 		const memoryPages = memory.wasm.buffer.byteLength / 65536;
 		const vendor = VENDOR_BEHAVIOUR[options.vendor ?? DEFAULT_VENDOR];
 		this.vendor = vendor;
+		const translate = (low: number, high: number, access: Access): number => this.translateHalves(low, high, access);
+		this.atRip = new InstructionAtRip(memory, translate, vendor);
 		this.rare = new RareInstructions(
 			memory,
 			environment,
-			(low, high, access) => this.translateHalves(low, high, access),
+			translate,
 			options.randomSeed === undefined ? hostRandom() : seededRandom(options.randomSeed),
 			vendor,
 		);
@@ -240,6 +244,8 @@ export class Engine implements Processor {
 			this.runEnd = this.instructions + left;
 			memory.setU32(layout.TSC_WINDOW, 0);
 			left = this.main.run(left);
+			// Of what has been executed in a row nobody asks.
+			memory.setU8(layout.STATE + layout.INTERRUPT_SHADOW, 0);
 			this.book(left);
 			this.exitsHandled += memory.u32(layout.EXITS_HANDLED);
 			memory.setU32(layout.EXITS_HANDLED, 0);
@@ -330,10 +336,14 @@ export class Engine implements Processor {
 	/** A non-canonical address reached through the stack segment is #SS, not #GP (SDM volume 1, 3.3.7.1). */
 	private refineException(): void {
 		// The MMU reports #GP(0) for both; telling them apart needs the instruction, which the rare path decodes.
-		if (this.memory.u32(layout.STATE + layout.VECTOR) === Vector.generalProtection) this.rare.refineCanonical();
+		if (this.memory.u32(layout.STATE + layout.VECTOR) === Vector.generalProtection) this.atRip.refineCanonical();
 	}
 
 	private trapAfterStep = false;
+
+	get interruptShadow(): boolean {
+		return this.memory.u8(layout.STATE + layout.INTERRUPT_SHADOW) !== 0;
+	}
 
 	private mustStep(): boolean {
 		const { memory } = this;
@@ -349,14 +359,13 @@ export class Engine implements Processor {
 		this.trapAfterStep = false;
 		const trap = (memory.u32(layout.STATE + layout.FLAGS_OTHER) & Flag.TF) !== 0;
 		const breakpoints = memory.u32(layout.STATE + layout.DEBUG_REGISTERS + 40) & 0xff;
-		if (breakpoints !== 0 && this.rare.instructionBreakpoint()) return Exit.exception;
-		this.rare.watch(breakpoints);
+		if (this.atRip.begin(breakpoints)) return Exit.exception;
 		const goesOn = this.main.step();
 		const exit = goesOn === 1 ? undefined : (memory.u32(layout.EXIT_REASON) as Exit);
 		// A fault, an interrupt or a system call goes to its handler, which runs with TF clear (SDM volume 3, 6.12.1.3 and 17.3.1.4);
 		// #DB in its place would hide which it was.
 		const completed = exit === undefined || exit === Exit.modeChange || exit === Exit.timeStamp;
-		if (completed && this.rare.singleStepped(trap, breakpoints)) this.trapAfterStep = true;
+		if (completed && this.atRip.end(trap)) this.trapAfterStep = true;
 		return exit;
 	}
 

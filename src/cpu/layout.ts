@@ -50,6 +50,11 @@ export const LONG_MODE = 252;
 export const CPL = 253;
 /** Which TLB context translates: 0 guest kernel, 1 guest user (u8). */
 export const ADDRESS_SPACE = 254;
+/**
+ * Not 0 directly after MOV or POP to SS, until the next instruction has been executed: interrupts and debug traps wait. Bits 4-7: data breakpoints that do.
+ * Right after an instruction that was executed by itself, as the last of a run is (u8).
+ */
+export const INTERRUPT_SHADOW = 255;
 /** XMM0..15, sixteen bytes each. */
 export const XMM = 256;
 /** Upper halves of YMM0..15. */

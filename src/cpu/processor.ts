@@ -111,6 +111,8 @@ export interface Processor {
 	 * the page fault that it is without a handler, and the instruction has then changed nothing.
 	 */
 	runDiverted(page: number, store: StoreHandler): Exit;
+	/** Whether the last instruction of the last {@link run} was a load of SS, after which an interrupt waits for the next one (SDM volume 3, 6.8.3). */
+	readonly interruptShadow: boolean;
 	/** Instructions executed since creation. */
 	readonly executed: number;
 	/** Exits that {@link Environment.emitExits}'s code has dealt with since creation. Each took one of the fuel, and is no instruction. */

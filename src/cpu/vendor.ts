@@ -59,6 +59,10 @@ export interface VendorBehaviour {
 	 * Seen.
 	 */
 	readonly accessWrapsAt4GiB: boolean;
+	/** CALL and JMP far with REX.W read offsets of 64 bits (SDM volume 2), else REX.W means nothing to them (APM volume 3, JMP far). */
+	readonly farPointerOf64Bits: boolean;
+	/** A far return or IRET to compatibility mode takes the lower half of an address above 4 GiB, else it is #GP(0), beyond the segment's limit. Seen. */
+	readonly farReturnTakesLowerHalf: boolean;
 	/** LOCK may precede VERR and VERW. Seen. */
 	readonly lockBeforeVerify: boolean;
 	/** System calls in compatibility mode: SYSENTER (SDM volume 2), SYSCALL (APM volume 3); the other is #UD. SYSENTER in 64-bit mode is Intel's. */
@@ -83,6 +87,8 @@ const INTEL: VendorBehaviour = {
 	dotProductByLanes: true,
 	compareToFlagsClearsC1: true,
 	accessWrapsAt4GiB: true,
+	farPointerOf64Bits: true,
+	farReturnTakesLowerHalf: true,
 	lockBeforeVerify: false,
 	compatibilitySystemCall: "sysenter",
 };
@@ -105,6 +111,8 @@ const AMD: VendorBehaviour = {
 	dotProductByLanes: false,
 	compareToFlagsClearsC1: false,
 	accessWrapsAt4GiB: false,
+	farPointerOf64Bits: false,
+	farReturnTakesLowerHalf: false,
 	lockBeforeVerify: true,
 	compatibilitySystemCall: "syscall",
 };

@@ -66,13 +66,17 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 		if (domain.shutdown !== undefined) return RunResult.shutdown;
 		if (vcpu.reschedule || vcpu.blocked || !vcpu.online) return RunResult.reschedule;
 		if (left <= 0) return RunResult.fuel;
-		if (vcpu.nmiPending && !vcpu.nmiMasked) deliverNmi(vcpu);
-		if (eventsNeedDelivery(vcpu)) {
-			deliverEvents(vcpu);
-			if (domain.shutdown !== undefined) return RunResult.shutdown;
+		// Between a load of SS and that of RSP no interrupt comes.
+		const { interruptShadow } = processor;
+		if (!interruptShadow) {
+			if (vcpu.nmiPending && !vcpu.nmiMasked) deliverNmi(vcpu);
+			if (eventsNeedDelivery(vcpu)) {
+				deliverEvents(vcpu);
+				if (domain.shutdown !== undefined) return RunResult.shutdown;
+			}
 		}
 		const before = processor.executed + processor.exitsHandled;
-		const exit = processor.run(left);
+		const exit = processor.run(interruptShadow ? 1 : left);
 		left -= processor.executed + processor.exitsHandled - before;
 		switch (exit) {
 			case Exit.fuel:

@@ -64,6 +64,28 @@ describe("a transfer to compatibility mode", () => {
 		expect(registers.high(Gpr.rbx)).toBe(GARBAGE);
 	});
 
+	it.each([
+		["RETF", [0x48, 0xcb], frame],
+		["IRET", [0x48, 0xcf], [...frame, ...quad(2), ...quad(STACK + 64), ...quad(DATA)]],
+	])("by %s is refused by AMD's processors for an address above 4 GiB", (_, code, stack) => {
+		const { engine, registers, write } = machine({ vendor: "amd" });
+		write(BASE, code);
+		write(STACK, stack);
+		registers.set(Gpr.rsp, STACK);
+		expect(engine.run(1)).toBe(Exit.exception);
+		expect([registers.vector, registers.errorCode, registers.rip]).toEqual([Vector.generalProtection, 0, BASE]);
+		expect(registers.longMode).toBe(true);
+	});
+
+	it("by JMP far on AMD's processors has an offset of 32 bits, REX.W or not", () => {
+		const { engine, registers, write } = machine({ vendor: "amd" });
+		write(BASE, [0x48, 0xff, 0x2c, 0x24]);
+		write(STACK, [...bytesOf(TARGET, 4), ...bytesOf(CS32, 2)]);
+		registers.set(Gpr.rsp, STACK);
+		expect(engine.run(1)).toBe(Exit.fuel);
+		expect([registers.longMode, registers.rip]).toEqual([false, TARGET]);
+	});
+
 	it("by CALL far, with an address on the stack to come back to", () => {
 		const { engine, registers, write, read } = machine();
 		write(BASE, [0x48, 0xff, 0x1c, 0x24]);

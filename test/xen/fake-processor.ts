@@ -12,6 +12,7 @@ export type Step = () => Exit;
 export class FakeProcessor implements Processor {
 	executed = 0;
 	readonly exitsHandled = 0;
+	interruptShadow = false;
 	interruptLength = 2;
 	readonly roots = [0, 0];
 	readonly script: Step[] = [];

@@ -17,6 +17,26 @@ describe("runVcpu", () => {
 		expect(guest.processor.executed).toBe(1234);
 	});
 
+	it("delivers no event directly after a load of SS", () => {
+		const { processor, registers, memory, vcpu } = guest;
+		vcpu.eventCallback = { address: CODE + 0x40, maskEvents: true };
+		memory.setU8(vcpu.vcpuInfo, 1);
+		processor.interruptShadow = true;
+		const runs: [fuel: number, rip: number][] = [];
+		processor.run = (fuel) => {
+			runs.push([fuel, registers.rip]);
+			processor.interruptShadow = false;
+			processor.executed += fuel;
+			registers.rip += 3;
+			return Exit.fuel;
+		};
+		expect(runVcpu(vcpu, 100)).toBe(RunResult.fuel);
+		expect(runs).toEqual([
+			[1, CODE],
+			[99, CODE + 0x40],
+		]);
+	});
+
 	it("ends for a guest that only takes exceptions", () => {
 		const { processor, registers, memory, vcpu } = guest;
 		(vcpu.traps[6] as { address: number }).address = CODE;

@@ -16,6 +16,8 @@ export const rareOperations = [
 	"xsavec",
 	"xrstor",
 ] as const;
+/** In the operand of loadSegment, beside selector and, from bit 16 on, segment: after SS interrupts wait. */
+export const LOAD_SHADOWS = 1 << 24;
 export type RareOperation = (typeof rareOperations)[number];
 
 /** What an operation did: went on, faulted (the exception is in the context block), or set RIP and perhaps the mode. */

@@ -1,10 +1,9 @@
 /**
  * Instructions that run in TypeScript because they are rare: segment loads and far transfers, descriptor queries, x87 and its state
- * images, random numbers, and what single-stepping must look at. Operations work on the running context in linear memory.
+ * images, random numbers. Operations work on the running context in linear memory.
  *
  * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
  */
-import { type Decoded, decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
 import { fxrstor, fxsave, XsaveForm, xrstor, xsave } from "../fpu/save.ts";
 import { executeX87 } from "../fpu/x87.ts";
 import * as layout from "../layout.ts";
@@ -13,7 +12,7 @@ import { Access, type Environment, Vector } from "../processor.ts";
 import { ARITHMETIC_FLAGS, Flag, Gpr, Registers, Segment } from "../registers.ts";
 import { packFlags, unpackFlags } from "../semantics/flag-words.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import { type RareOperation, RareOutcome, rareOperations } from "./rare-operations.ts";
+import { LOAD_SHADOWS, type RareOperation, RareOutcome, rareOperations } from "./rare-operations.ts";
 
 const STATE = layout.STATE;
 
@@ -62,12 +61,11 @@ export class RareInstructions {
 		private readonly translate: (low: number, high: number, access: Access) => number,
 		/** 32 random bits. */
 		private readonly randomWord: () => number,
-		vendor: VendorBehaviour,
+		private readonly vendor: VendorBehaviour,
 	) {
-		this.decoded = newDecoded(vendor);
 		this.registers = new Registers(memory, STATE);
 		this.handlers = {
-			loadSegment: (operand) => this.loadSegment(operand >>> 16, operand & 0xffff),
+			loadSegment: (operand) => this.loadSegmentBy(operand),
 			farTransfer: (operand) => this.farTransfer(operand & 0xffff),
 			returnFar: (operand) => this.returnFar(operand >>> 8, operand & 0xff),
 			interruptReturn: (bits) => this.interruptReturn(bits),
@@ -161,6 +159,15 @@ export class RareInstructions {
 		return RareOutcome.done;
 	}
 
+	private loadSegmentBy(operand: number): RareOutcome {
+		const segment = (operand >>> 16) & 0xff;
+		const outcome = this.loadSegment(segment, operand & 0xffff);
+		// MOV and POP to SS, and not LSS, which sets both, hold back interrupts and debug traps (SDM volume 3, 6.8.3).
+		const shadows = segment === Segment.ss && (operand & LOAD_SHADOWS) !== 0;
+		if (shadows && outcome === RareOutcome.done) this.memory.setU8(STATE + layout.INTERRUPT_SHADOW, 1);
+		return outcome;
+	}
+
 	/** Checks a code segment for a transfer that stays at the current privilege; undefined after a fault. */
 	private codeSegment(selector: number): Descriptor | undefined {
 		const cpl = this.registers.cpl;
@@ -231,17 +238,18 @@ export class RareInstructions {
 		if ((selector & 3) < registers.cpl) return this.fault(Vector.generalProtection, selector & ~3);
 		const descriptor = this.codeSegment(selector);
 		if (descriptor === undefined) return RareOutcome.fault;
-		if (descriptor.longMode && !this.canonicalTarget()) return this.fault(Vector.generalProtection);
+		if (!this.reachable(descriptor)) return this.fault(Vector.generalProtection);
 		this.setStackPointer(stack + 2 * bytes + release);
 		this.memory.copy(STATE + layout.RIP, layout.MAILBOX, 8);
 		this.enterCode(selector, descriptor);
 		return RareOutcome.transfer;
 	}
 
-	/** Whether the new RIP in the mailbox's first word is canonical: far returns to others fault themselves. */
-	private canonicalTarget(): boolean {
-		const top = this.memory.i32(layout.MAILBOX + 4) >> 15;
-		return top === 0 || top === -1;
+	/** Whether the new RIP in the mailbox's first word may be in a code segment: far returns to others fault themselves. */
+	private reachable({ longMode }: Descriptor): boolean {
+		const high = this.memory.i32(layout.MAILBOX + 4);
+		if (longMode) return high >> 15 === 0 || high >> 15 === -1;
+		return high === 0 || this.vendor.farReturnTakesLowerHalf;
 	}
 
 	/** IRET within a privilege level (SDM volume 2, IRET). 64-bit mode always restores the stack too. */
@@ -260,7 +268,7 @@ export class RareInstructions {
 		if ((selector & 3) !== registers.cpl) return this.fault(Vector.generalProtection, selector & ~3);
 		const descriptor = this.codeSegment(selector);
 		if (descriptor === undefined) return RareOutcome.fault;
-		if (descriptor.longMode && !this.canonicalTarget()) return this.fault(Vector.generalProtection);
+		if (!this.reachable(descriptor)) return this.fault(Vector.generalProtection);
 		// Not canonical they may be, and so no numbers.
 		const halves = (index: number): [low: number, high: number] => [
 			word(index),
@@ -352,130 +360,4 @@ export class RareInstructions {
 		this.memory.setU32(layout.MAILBOX + 4, this.randomWord());
 		return 1;
 	}
-
-	// ---- single step, breakpoints ----
-
-	private readonly decoded: Decoded;
-	private watched = 0;
-
-	/** Decodes the instruction at RIP where it lies within its page. */
-	private decodeAtRip(): boolean {
-		const { memory } = this;
-		const low = memory.u32(STATE + layout.RIP);
-		const high = memory.u32(STATE + layout.RIP + 4);
-		const linear = this.translate(low, high, Access.execute);
-		if (linear === 0) return false;
-		const { longMode } = this.registers;
-		const end = (linear & -layout.PAGE_SIZE) + layout.PAGE_SIZE;
-		if (decode(memory.bytes, linear, end >>> 0, longMode, this.decoded)) return true;
-		// The instruction crosses into the next page: decode a copy.
-		const next = (low & -layout.PAGE_SIZE) + layout.PAGE_SIZE;
-		const second = this.translate(next >>> 0, next === 0 ? (high + 1) >>> 0 : high, Access.execute);
-		if (second === 0) return false;
-		return decodeCrossing(memory.bytes, linear, end >>> 0, second, longMode, this.decoded);
-	}
-
-	private effectiveAddress(): number {
-		const { memory, decoded } = this;
-		const slot = (index: number): number => memory.i64(STATE + index * 8);
-		const page = this.registers.rip - (memory.u32(STATE + layout.RIP) & (layout.PAGE_SIZE - 1));
-		const base =
-			decoded.base === layout.SLOT_PAGE
-				? page + (memory.u32(STATE + layout.RIP) & (layout.PAGE_SIZE - 1)) + decoded.length
-				: slot(decoded.base);
-		const offset = base + slot(decoded.index) * 2 ** decoded.scale + decoded.displacement;
-		if (decoded.addressSize === 64) return offset + slot(decoded.segment);
-		const address = (decoded.addressSize === 16 ? offset & 0xffff : offset >>> 0) + slot(decoded.segment);
-		return this.registers.longMode ? address : address >>> 0;
-	}
-
-	/** An instruction breakpoint at RIP: #DB before the instruction, unless RF is set. */
-	instructionBreakpoint(): boolean {
-		const { registers, memory } = this;
-		const flags = memory.u32(STATE + layout.FLAGS_OTHER);
-		if ((flags & Flag.RF) !== 0) {
-			memory.setU32(STATE + layout.FLAGS_OTHER, flags & ~Flag.RF);
-			return false;
-		}
-		const dr7 = registers.debug(5);
-		let hit = 0;
-		for (let index = 0; index < 4; index++) {
-			const enabled = (dr7 >>> (index * 2)) & 3;
-			if (enabled !== 0 && ((dr7 >>> (16 + index * 4)) & 3) === 0 && registers.debug(index) === registers.rip) {
-				hit |= 1 << index;
-			}
-		}
-		if (hit === 0) return false;
-		registers.setDebug(4, registers.debug(4) | hit);
-		this.fault(Vector.debug);
-		return true;
-	}
-
-	/** Notes which data breakpoints the instruction at RIP will touch. */
-	watch(breakpoints: number): void {
-		this.watched = 0;
-		if (breakpoints === 0 || !this.decodeAtRip()) return;
-		const { registers, decoded } = this;
-		const { form } = decoded;
-		if (form === undefined || !decoded.memory) return;
-		const operand = form.operands.find((candidate) => candidate.kind === "modrmRm");
-		const writes = operand !== undefined && operand.access !== "r";
-		const bits = typeof operand?.size === "number" ? operand.size : operand?.size === "v" ? decoded.operandSize : 32;
-		const address = this.effectiveAddress();
-		const dr7 = registers.debug(5);
-		for (let index = 0; index < 4; index++) {
-			const kind = (dr7 >>> (16 + index * 4)) & 3;
-			if (((dr7 >>> (index * 2)) & 3) === 0 || kind === 0 || (kind === 1 && !writes)) continue;
-			const length = [1, 2, 8, 4][(dr7 >>> (18 + index * 4)) & 3]!;
-			const start = registers.debug(index);
-			if (address < start + length && start < address + bits / 8) this.watched |= 1 << index;
-		}
-	}
-
-	/** After an instruction: whether a #DB trap is due, with DR6 saying why. */
-	singleStepped(trap: boolean, breakpoints: number): boolean {
-		const { registers } = this;
-		if (!trap && (breakpoints === 0 || this.watched === 0)) return false;
-		registers.setDebug(4, registers.debug(4) | this.watched | (trap ? 0x4000 : 0));
-		this.fault(Vector.debug);
-		return true;
-	}
-
-	/** Of PUSH, CALL or POP with an operand in memory: whether it was the stack whose address is not canonical. */
-	private faultedAtStack(): boolean {
-		const pops = this.decoded.form?.name === "pop";
-		if (!this.registers.longMode) {
-			// Compatibility mode: over the end of the segment.
-			const pointer = this.registers.low(Gpr.rsp);
-			if (!pops && this.memory.u64(STATE + this.decoded.segment * 8) === layout.NULL_SEGMENT) return false;
-			return pops ? pointer > 0xffff_fffc : pointer > 0 && pointer < 4;
-		}
-		if (pops) {
-			const top = this.registers.high(Gpr.rsp) >> 15;
-			return top !== 0 && top !== -1;
-		}
-		if (this.decoded.addressSize !== 64) return true;
-		const address = this.effectiveAddress();
-		const wrapped = address - Math.round(address / 2 ** 64) * 2 ** 64;
-		return wrapped >= -(2 ** 47) && wrapped < 2 ** 47;
-	}
-
-	/** Turns #GP(0) for a non-canonical address into #SS(0) where the access was through the stack segment. */
-	refineCanonical(): void {
-		const { memory } = this;
-		if (memory.u32(layout.NOT_CANONICAL) === 0) return;
-		memory.setU32(layout.NOT_CANONICAL, 0);
-		const { vector, errorCode } = this.registers;
-		if (this.decodeAtRip() && this.decoded.form !== undefined) {
-			const stack = STACK_INSTRUCTIONS.has(this.decoded.form.name) && (!this.decoded.memory || this.faultedAtStack());
-			if (stack || (this.decoded.memory && this.decoded.segmentRegister === Segment.ss)) {
-				this.fault(Vector.stackSegment);
-				return;
-			}
-		}
-		this.fault(vector, errorCode);
-	}
 }
-
-/** PUSH and CALL read their memory operand first; POP writes its own last. */
-const STACK_INSTRUCTIONS = new Set(["push", "pop", "call", "ret", "enter", "leave", "pushf", "popf", "iret", "retf"]);

@@ -3,7 +3,7 @@
  * single steps; then the instruction is executed again, which is where interrupts and the instruction budget get their turn.
  * After every step the registers say what remains, so a fault in the middle resumes there.
  */
-import { CROSSING, FLAGS_OTHER } from "../layout.ts";
+import { CROSSING, DEBUG_REGISTERS, FLAGS_OTHER } from "../layout.ts";
 import { Flag, Gpr } from "../registers.ts";
 import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
@@ -13,9 +13,15 @@ import { instruction } from "./table.ts";
 const ES = 0;
 /** Single steps in one portion. */
 const STEPS = 256;
+const DR7 = DEBUG_REGISTERS + 40;
 
 const bitsOf = (c: Context, byte: boolean): number => (byte ? 8 : c.operandSize);
 const directionFlag = (c: Context): I32 => i32.and(c.state32(FLAGS_OTHER), i32.const(Flag.DF));
+/** Whether something looks at each iteration: the trap flag, or a breakpoint that DR7 enables. */
+const watched = (c: Context): I32 =>
+	i32.or(i32.and(c.state32(FLAGS_OTHER), i32.const(Flag.TF)), i32.and(c.state32(DR7), i32.const(0xff)));
+/** Whether elements are to be handled one by one. */
+const stepwiseOnly = (c: Context): I32 => i32.ne(i32.or(directionFlag(c), watched(c)), i32.const(0));
 
 /** What the index registers move by: the operand's bytes, down when DF is set. */
 function stride(c: Context, bits: number): I64 {
@@ -32,12 +38,13 @@ const destinationAddress = (c: Context): I64 => c.segmented(c.gpr(Gpr.rdi, c.add
 const count = (c: Context): I64 => c.gpr(Gpr.rcx, c.addressSize);
 
 /**
- * Runs `step` while RCX is not zero and `goOn` (evaluated after it) holds, at most STEPS times, then has the instruction executed again.
+ * Runs `step` while RCX is not zero and `goOn` (evaluated after it) holds, at most STEPS times (once if each iteration is
+ * looked at), then has the instruction executed again.
  */
 function repeat(c: Context, step: () => void, goOn?: () => I32): void {
 	const { f } = c;
 	const left = f.local("i32");
-	f.set(left, i32.const(STEPS));
+	f.set(left, select(watched(c), i32.const(1), i32.const(STEPS)));
 	f.block((done) => {
 		f.loop((again) => {
 			f.brIf(done, i64.eqz(count(c)));
@@ -112,7 +119,7 @@ for (const [opcode, byte] of [
 			const to = f.let(destinationAddress(c));
 			const elements = portion(c, bits, [from, to]);
 			f.block((stepwise) => {
-				f.brIf(stepwise, i32.or(i32.ne(directionFlag(c), i32.const(0)), i64.lt_u(elements, i64.const(2))));
+				f.brIf(stepwise, i32.or(stepwiseOnly(c), i64.lt_u(elements, i64.const(2))));
 				const bytes = f.let(i32.wrap(i64.mul(elements, i64.const(bits / 8))));
 				const source = c.linear(from, "r");
 				const destination = c.linear(to, "w");
@@ -150,7 +157,7 @@ for (const [opcode, byte] of [
 			const to = f.let(destinationAddress(c));
 			const elements = portion(c, bits, [to]);
 			f.block((stepwise) => {
-				f.brIf(stepwise, i32.or(i32.ne(directionFlag(c), i32.const(0)), i64.lt_u(elements, i64.const(2))));
+				f.brIf(stepwise, i32.or(stepwiseOnly(c), i64.lt_u(elements, i64.const(2))));
 				// A fill writes one byte value: all bytes of the element must be alike.
 				const value = f.let(c.gpr(Gpr.rax, bits));
 				const pattern = i64.mul(i64.and(value, i64.const(0xff)), i64.const(0x0101_0101_0101_0101n));

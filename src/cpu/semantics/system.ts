@@ -2,7 +2,7 @@
  * System instructions as unprivileged code sees them, far transfers, segments, flags and processor state. Privileged instructions raise #GP(0) at
  * CPL 3, where the environment decides what they mean (SDM volume 3, 5.9).
  */
-import { type RareOperation, RareOutcome, rareOperations } from "../interpreter/rare-operations.ts";
+import { LOAD_SHADOWS, type RareOperation, RareOutcome, rareOperations } from "../interpreter/rare-operations.ts";
 import {
 	CR0,
 	CR4,
@@ -139,9 +139,9 @@ instruction("retf", ["ca Iw"], { ...ENDS, sized: true, access: "r" }, (c, releas
 	rare(c, "returnFar", c.f.let(i32.or(i32.shl(i32.wrap(c.read(release!)), i32.const(8)), i32.const(c.operandSize)))),
 );
 
-function far(c: Context, offset: I64, selector: I64, call: boolean): void {
+function far(c: Context, offset: I64, selector: I64, call: boolean, bits: number): void {
 	c.f.store64(i32.const(MAILBOX), offset);
-	c.f.store32(i32.const(MAILBOX), i32.const(call ? c.operandSize : 0), 8);
+	c.f.store32(i32.const(MAILBOX), i32.const(call ? bits : 0), 8);
 	rare(c, "farTransfer", i32.wrap(selector));
 }
 for (const [name, direct, digit, call] of [
@@ -150,13 +150,14 @@ for (const [name, direct, digit, call] of [
 ] as const) {
 	instruction(name, [`${direct} Iz,Iw`], { ...ENDS, mode: "compat", access: "r r" }, (c) => {
 		const pair = c.immediatePair();
-		far(c, zext(pair, c.operandSize === 16 ? 16 : 32), i64.shr_u(pair, i64.const(32)), call);
+		far(c, zext(pair, c.operandSize === 16 ? 16 : 32), i64.shr_u(pair, i64.const(32)), call, c.operandSize);
 	});
 	instruction(name, [`ff /${digit} M`], { ...ENDS, sized: true, access: "r" }, (c, pointer) => {
+		const bits = c.operandSize === 64 && !c.vendor.farPointerOf64Bits ? 32 : c.operandSize;
 		const address = c.f.let(c.virtualAddress(pointer!));
-		const offset = c.load(c.operandSize, address);
-		const selector = c.load(16, c.f.let(i64.add(address, i64.const(c.operandSize / 8))));
-		far(c, offset, selector, call);
+		const offset = c.load(bits, address);
+		const selector = c.load(16, c.f.let(i64.add(address, i64.const(bits / 8))));
+		far(c, offset, selector, call, bits);
 	});
 }
 
@@ -235,7 +236,8 @@ instruction("mov", ["8e Sw,Ew"], { access: "w r" }, (c, segment, from) => {
 		c.raise(Vector.invalidOpcode),
 	);
 	const selector = c.f.let(i32.wrap(c.read(from!)));
-	rare(c, "loadSegment", c.f.let(i32.or(i32.shl(number, i32.const(16)), selector)));
+	const which = i32.or(i32.shl(number, i32.const(16)), i32.const(LOAD_SHADOWS));
+	rare(c, "loadSegment", c.f.let(i32.or(which, selector)));
 });
 
 function pushSegment(c: Context, segment: number): void {
@@ -246,7 +248,7 @@ function pushSegment(c: Context, segment: number): void {
 function popSegment(c: Context, segment: number): void {
 	const read = c.vendor.popSegmentReadsWord ? 16 : c.operandSize;
 	const selector = c.f.let(i32.and(i32.wrap(top(c, read)), i32.const(0xffff)));
-	rare(c, "loadSegment", i32.or(i32.const(segment << 16), selector));
+	rare(c, "loadSegment", i32.or(i32.const((segment << 16) | LOAD_SHADOWS), selector));
 	dropStack(c, i64.const(c.operandSize / 8));
 }
 const STACKED = { size64: "default64", sized: true } as const;

@@ -32,6 +32,7 @@ interface Translation {
 export class TlbProcessor implements Processor {
 	readonly executed = 0;
 	readonly exitsHandled = 0;
+	readonly interruptShadow = false;
 	readonly interruptLength = 0;
 	readonly roots = [0, 0];
 	readonly tlb = [new Map<number, Translation>(), new Map<number, Translation>()];
