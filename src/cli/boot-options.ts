@@ -1,5 +1,6 @@
 /** The values of the options of `paravirt boot` and `paravirt run`, checked. */
 import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
+import { CPU_VENDORS, type CpuVendor, DEFAULT_VENDOR } from "../cpu/vendor.ts";
 import { machineOverhead } from "../host/machine.ts";
 import type { DiskSpecification } from "../toolstack/config/disk.ts";
 import { type P9Specification, parseShare, ShareSpecificationError } from "../toolstack/config/p9.ts";
@@ -43,6 +44,7 @@ export interface GuestOptions extends Omit<Particulars, "disks"> {
 	readonly networks: readonly NetworkRequest[];
 	readonly clock: (typeof CLOCKS)[number];
 	readonly tier: (typeof TIERS)[number];
+	readonly vendor: CpuVendor;
 	readonly stats: string | undefined;
 	readonly profile: string | undefined;
 	/** Bits of TraceCategory. */
@@ -130,6 +132,7 @@ export async function checkGuestOptions(
 		networks: checkNetworks(given.all("net"), given.all("forward")),
 		clock: parseChoice("clock", text("clock") ?? "real", CLOCKS),
 		tier: parseChoice("tier", text("tier") ?? "both", TIERS),
+		vendor: parseChoice("cpu-vendor", text("cpu-vendor") ?? DEFAULT_VENDOR, CPU_VENDORS),
 		stats: text("stats"),
 		profile: text("profile"),
 		...trace,

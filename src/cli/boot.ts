@@ -79,7 +79,7 @@ async function runGuest(
 	const host = new Host({
 		memory: memory + machineOverhead(memory),
 		clock: options.clock,
-		processor: { tier: options.tier },
+		processor: { tier: options.tier, vendor: options.vendor },
 		...(options.profile === undefined ? {} : { profile: {} }),
 		kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 		trace: { categories: options.trace, sink: (line) => process.stderr.write(`${line}\n`) },

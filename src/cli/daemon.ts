@@ -1,6 +1,7 @@
 /** `paravirt daemon`: starts, ends and shows the process that owns the domains of `paravirt xl`. */
 import { join } from "node:path";
 import type { ArgsDef, CommandDef } from "citty";
+import { CPU_VENDORS, type CpuVendor } from "../cpu/vendor.ts";
 import { cacheDirectory } from "../guests/cache.ts";
 import { kernelCache } from "../guests/kernel-cache.ts";
 import { startDaemon } from "../toolstack/daemon/daemon.ts";
@@ -9,7 +10,7 @@ import { daemonPaths } from "../toolstack/daemon/paths.ts";
 import type { DaemonStatus } from "../toolstack/daemon/protocol.ts";
 import { connectOrStart, tryConnect } from "../toolstack/daemon/start.ts";
 import { UsageError } from "./errors.ts";
-import { parseSeconds, parseSize } from "./options.ts";
+import { parseChoice, parseSeconds, parseSize } from "./options.ts";
 import { packageVersion } from "./version.ts";
 
 const MIB = 2 ** 20;
@@ -33,6 +34,11 @@ const args: ArgsDef = {
 		description: "Seconds that it stays when there is no domain, or never (default: 60)",
 		valueHint: "S|never",
 	},
+	"cpu-vendor": {
+		type: "string",
+		description: "Whose processor its domains find, where makers differ (default: intel)",
+		valueHint: CPU_VENDORS.join("|"),
+	},
 	force: { type: "boolean", description: "stop: end the domains that there are, too" },
 	json: { type: "boolean", description: "status: as JSON" },
 };
@@ -41,7 +47,7 @@ export const daemonCommand: CommandDef = {
 	meta: { name: "daemon", description: "Start, stop or show the process that owns the domains of paravirt xl" },
 	args,
 	async run({ args: values }) {
-		const { action, memory, idle, force, json } = values as Readonly<Record<string, unknown>>;
+		const { action, memory, idle, force, json, "cpu-vendor": vendor } = values as Readonly<Record<string, unknown>>;
 		if (!ACTIONS.some((each) => each === action)) {
 			throw new UsageError(
 				`daemon: ${action === undefined ? "nothing to do" : `unknown action "${action}"`}`,
@@ -51,6 +57,7 @@ export const daemonCommand: CommandDef = {
 		const options = {
 			memory: typeof memory === "string" ? memory : undefined,
 			idle: typeof idle === "string" ? idle : undefined,
+			vendor: typeof vendor === "string" ? parseChoice("cpu-vendor", vendor, CPU_VENDORS) : undefined,
 		};
 		checkValues(options);
 		if (action === "run") await run(options);
@@ -63,6 +70,7 @@ export const daemonCommand: CommandDef = {
 interface RunOptions {
 	readonly memory: string | undefined;
 	readonly idle: string | undefined;
+	readonly vendor: CpuVendor | undefined;
 }
 
 function checkValues({ memory, idle }: RunOptions): { memory: number | undefined; idle: number | undefined } {
@@ -92,6 +100,7 @@ async function run(options: RunOptions): Promise<void> {
 			version: packageVersion(),
 			memory,
 			idle,
+			vendor: options.vendor,
 			kernelCache: kernelCache(join(cacheDirectory(), "kernels")),
 			log,
 		});
@@ -108,7 +117,7 @@ async function run(options: RunOptions): Promise<void> {
 	}
 }
 
-async function start({ memory, idle }: RunOptions): Promise<void> {
+async function start({ memory, idle, vendor }: RunOptions): Promise<void> {
 	const paths = daemonPaths();
 	const running = await tryConnect(paths);
 	if (running !== undefined) {
@@ -121,6 +130,7 @@ async function start({ memory, idle }: RunOptions): Promise<void> {
 	}
 	const words = [
 		...(memory === undefined ? [] : [`--memory=${memory}`]),
+		...(vendor === undefined ? [] : [`--cpu-vendor=${vendor}`]),
 		// Who starts it by hand wants it to stay.
 		`--idle=${idle ?? "never"}`,
 	];

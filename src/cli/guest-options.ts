@@ -1,5 +1,6 @@
 /** The options of `paravirt boot` and `paravirt run`: parsing, --help and the check of docs/command.md are made from this table. */
 import type { ArgsDef } from "citty";
+import { CPU_VENDORS } from "../cpu/vendor.ts";
 import { TraceCategory } from "../xen/trace.ts";
 
 /** The commands that run a guest on the user's terminal. */
@@ -95,6 +96,13 @@ export const GUEST_OPTIONS = [
 		{
 			value: TIERS.join("|"),
 			help: "How to execute: by the interpreter alone, or with the translator for hot code too; translator: for all code (default: both)",
+		},
+	],
+	[
+		"cpu-vendor",
+		{
+			value: CPU_VENDORS.join("|"),
+			help: "Whose processor the guest finds, where makers differ (default: intel)",
 		},
 	],
 	[

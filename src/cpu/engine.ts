@@ -17,7 +17,7 @@ import { Flag, Gpr, Registers } from "./registers.ts";
 import { forms } from "./semantics/index.ts";
 import { simdService } from "./simd/service.ts";
 import { Translator, type TranslatorStatistics } from "./translator/translator.ts";
-import { type CpuVendor, DEFAULT_VENDOR, VENDOR_BEHAVIOUR, type VendorBehaviour } from "./vendor.ts";
+import { type CpuVendor, DEFAULT_VENDOR, VENDOR_BEHAVIOUR } from "./vendor.ts";
 
 /** The exports of the main module. */
 interface MainExports {
@@ -84,7 +84,7 @@ export interface EngineOptions {
 }
 
 export class Engine implements Processor {
-	readonly vendor: VendorBehaviour;
+	readonly vendor: CpuVendor;
 	private readonly main: MainExports;
 	private readonly variants: Variants;
 	private readonly code: CodeCache;
@@ -107,7 +107,7 @@ export class Engine implements Processor {
 		const table = new WebAssembly.Table({ element: "anyfunc", initial: 64 });
 		const memoryPages = memory.wasm.buffer.byteLength / 65536;
 		const vendor = VENDOR_BEHAVIOUR[options.vendor ?? DEFAULT_VENDOR];
-		this.vendor = vendor;
+		this.vendor = vendor.vendor;
 		const translate = (low: number, high: number, access: Access): number => this.translateHalves(low, high, access);
 		this.atRip = new InstructionAtRip(memory, translate, vendor);
 		this.rare = new RareInstructions(

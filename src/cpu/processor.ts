@@ -5,6 +5,7 @@
  */
 import type { ExitEmitter } from "./exits.ts";
 import type { Memory } from "./memory.ts";
+import type { CpuVendor } from "./vendor.ts";
 
 /** Why {@link Processor.run} returned. RIP and all registers are as the manual says for the event. */
 export const Exit = {
@@ -14,9 +15,9 @@ export const Exit = {
 	exception: 1,
 	/** INT n, INT3, INTO, INT1: registers.vector; RIP behind the instruction; `interruptLength` bytes before it lies its start. */
 	softwareInterrupt: 2,
-	/** SYSCALL: RIP behind it, RCX and R11 not changed. */
+	/** SYSCALL: RIP behind it, RCX and R11 not changed. In compatibility mode of an AMD processor only; Intel's have #UD for it there. */
 	syscall: 3,
-	/** SYSENTER (compatibility mode on Intel; #UD in 64-bit mode on AMD is the environment's choice). */
+	/** SYSENTER: of an Intel processor only; AMD's have #UD for it in long mode. */
 	sysenter: 4,
 	/** Within the processor only: RDTSC or RDTSCP, whose answer may depend on the exact number of instructions. */
 	timeStamp: 5,
@@ -97,6 +98,8 @@ export type StoreHandler = (offset: number, length: number, value: number) => bo
 /** One processor. It has one running context at a time; {@link switchContext} changes which. */
 export interface Processor {
 	readonly memory: Memory;
+	/** Whose processor it is, where makers differ: what the environment's CPUID must name. */
+	readonly vendor: CpuVendor;
 
 	/**
 	 * Runs the current context for at most `fuel` instructions: never more; it stops exactly there.

@@ -6,6 +6,7 @@
 import type { NatOptions } from "../backends/net/nat/nat.ts";
 import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
+import type { CpuVendor } from "../cpu/vendor.ts";
 import type { StoreClient } from "../store/client.ts";
 import { countUse, type MachineUse } from "../toolstack/audit.ts";
 import type { ChannelSpecification } from "../toolstack/config/channel.ts";
@@ -81,6 +82,8 @@ export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingPa
 	readonly maximumMemory?: number;
 	/** vCPUs that are online at first; 1 where not given. */
 	readonly vcpus?: number;
+	/** Whose processor it must find. The host has one maker's for all domains (`HostOptions.processor.vendor`): another is refused. */
+	readonly cpuVendor?: CpuVendor;
 	/** vCPUs that can be online later (maxvcpus); `vcpus` where not given. */
 	readonly maximumVcpus?: number;
 	/** It waits for {@link GuestDomain.unpause} before its first instruction. */
@@ -280,6 +283,14 @@ export class Host {
 		const maximumVcpus = options.maximumVcpus ?? vcpus;
 		checkName(options.name);
 		this.domains.checkNameFree(options.name);
+		const { vendor } = this.hypervisor.processor;
+		if (options.cpuVendor !== undefined && options.cpuVendor !== vendor) {
+			throw new ToolstackError(
+				"unsupported",
+				`the domain asks for a processor of ${options.cpuVendor}'s, and this host has one of ${vendor}'s for all its domains`,
+				`Start a host that has it: paravirt daemon stop, and paravirt daemon start --cpu-vendor ${options.cpuVendor} (in a program: HostOptions.processor.vendor)`,
+			);
+		}
 		checkScheduling({ weight: options.weight ?? DEFAULT_WEIGHT, cap: options.cap ?? 0 }, maximumVcpus);
 		if (!Number.isInteger(vcpus) || vcpus < 1 || maximumVcpus < vcpus) {
 			throw new ToolstackError(

@@ -34,9 +34,6 @@ export const RunResult = {
 } as const;
 export type RunResult = (typeof RunResult)[keyof typeof RunResult];
 
-/** What SYSCALL in compatibility mode is on this vendor's processors (cpuid.ts): #UD. Two bytes long. */
-const SYSCALL_LENGTH = 2;
-
 /** Instructions that a hypercall counts as, beside its work: a guest that makes nothing but calls ends its turn in time, too. */
 const HYPERCALL_CHARGE = 50;
 /**
@@ -102,10 +99,7 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 
 /** @returns what it is charged as, in instructions */
 function systemCall(vcpu: Vcpu): number {
-	if (!vcpu.registers.longMode) {
-		vcpu.registers.rip -= SYSCALL_LENGTH;
-		injectException(vcpu, Vector.invalidOpcode, 0);
-	} else if (vcpu.kernelMode) {
+	if (vcpu.kernelMode && vcpu.registers.longMode) {
 		const { frames, scheduler } = vcpu.domain.hypervisor;
 		const short = SHORT_CALLS.has(vcpu.registers.low(Gpr.rax));
 		// What emulated stores to page tables have done is theirs.

@@ -243,12 +243,12 @@ export function clobberSyscallRegisters(vcpu: Vcpu): void {
 	words[state + Gpr.r11 * 2 + 1] = 0;
 }
 
-/** SYSCALL of a user program. RIP is behind it; RCX and R11 become what the instruction makes of them. */
+/** SYSCALL of a user program, a 32-bit one's where that is the maker's choice. RIP is behind it; RCX and R11 become what the instruction makes of them. */
 export function enterSystemCall(vcpu: Vcpu): void {
 	const { registers } = vcpu;
 	vcpu.domain.hypervisor.trace.count("systemCalls");
 	clobberSyscallRegisters(vcpu);
-	const callback = vcpu.syscallCallback;
+	const callback = registers.longMode ? vcpu.syscallCallback : vcpu.syscall32Callback;
 	if (callback === undefined || callback.address === 0) {
 		// A kernel that takes no system calls gets #UD at the instruction.
 		registers.rip -= SYSCALL_LENGTH;

@@ -56,6 +56,19 @@ describe.runIf(canAssemble)("a host", () => {
 		expect(end.crash?.reason).toBe(end.crashReason);
 	});
 
+	it("refuses a domain that asks for another maker's processor", async () => {
+		const host = new Host({ memory: 32 * MIB, processor: { vendor: "amd" } });
+		const refused = host.createDomain({ ...options(), cpuVendor: "intel" });
+		await expect(refused).rejects.toMatchObject({
+			code: "unsupported",
+			reason: "the domain asks for a processor of intel's, and this host has one of amd's for all its domains",
+			remedy: expect.stringContaining("paravirt daemon start --cpu-vendor intel"),
+		});
+		const domain = await host.createDomain({ ...options(), cpuVendor: "amd" });
+		domain.console.write(".");
+		expect((await domain.ended).reason).toBe("poweroff");
+	});
+
 	it("samples a guest without changing its run", async () => {
 		const runs = [];
 		for (const profile of [undefined, { interval: 7 }]) {

@@ -23,6 +23,27 @@ describe("cpuid", () => {
 		);
 	});
 
+	it("names the maker of the processor, and has its leaves", () => {
+		const { processor } = vcpu.domain.hypervisor as unknown as { processor: { vendor: "intel" | "amd" } };
+		processor.vendor = "amd";
+		try {
+			for (const leaf of [0, 0x8000_0000]) {
+				const { ebx, ecx, edx } = cpuid(vcpu, leaf, 0);
+				expect(text(ebx, edx, ecx)).toBe("AuthenticAMD");
+			}
+			// Family 0x11; neither caches by leaves 2 and 4 nor the frequency by leaf 0x16.
+			expect(cpuid(vcpu, 1, 0).eax).toBe(0x0020_0f31);
+			expect(cpuid(vcpu, 0x8000_0001, 0).eax).toBe(0x0020_0f31);
+			for (const leaf of [2, 4, 0x16]) expect(cpuid(vcpu, leaf, 0)).toEqual({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
+			// FPU, CX8 and SSE's FXSR are told by the extended leaf as well, SSE itself is not.
+			const { edx } = cpuid(vcpu, 0x8000_0001, 0);
+			expect([0, 8, 24, 25, 29].map((bit) => Math.floor(edx / 2 ** bit) % 2)).toEqual([1, 1, 1, 0, 1]);
+			expect(cpuid(vcpu, 0x8000_0005, 0).ecx).not.toBe(0);
+		} finally {
+			processor.vendor = "intel";
+		}
+	});
+
 	it("shows what x86-64-v2 asks for, and hides what Xen hides from PV guests", () => {
 		const { ecx, edx } = cpuid(vcpu, 1, 0);
 		const set = (word: number, ...bits: number[]) => bits.map((bit) => Math.floor(word / 2 ** bit) % 2);

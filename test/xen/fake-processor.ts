@@ -6,6 +6,7 @@ import { CR2, ERROR_CODE, STATE, VECTOR } from "../../src/cpu/layout.ts";
 import type { Memory } from "../../src/cpu/memory.ts";
 import { Access, Exit, type Processor } from "../../src/cpu/processor.ts";
 import type { Registers } from "../../src/cpu/registers.ts";
+import type { CpuVendor } from "../../src/cpu/vendor.ts";
 
 export type Step = () => Exit;
 
@@ -13,6 +14,7 @@ export class FakeProcessor implements Processor {
 	executed = 0;
 	readonly exitsHandled = 0;
 	interruptShadow = false;
+	vendor: CpuVendor = "intel";
 	interruptLength = 2;
 	readonly roots = [0, 0];
 	readonly script: Step[] = [];

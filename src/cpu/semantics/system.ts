@@ -131,8 +131,14 @@ instruction("bound", ["62 Gv,M"], { mode: "compat", access: "r r" }, (c, index, 
 	const above = i64.gt_s(value, upper);
 	outside(c.vendor.boundComparesInOrder ? above : i32.or(below, above));
 });
-instruction("syscall", ["0f 05"], ENDS, (c) => c.exit(Exit.syscall));
-instruction("sysenter", ["0f 34"], ENDS, (c) => c.exit(Exit.sysenter));
+instruction("syscall", ["0f 05"], ENDS, (c) => {
+	if (!c.longMode && c.vendor.compatibilitySystemCall !== "syscall") c.raise(Vector.invalidOpcode);
+	else c.exit(Exit.syscall);
+});
+instruction("sysenter", ["0f 34"], ENDS, (c) => {
+	if (c.vendor.compatibilitySystemCall !== "sysenter") c.raise(Vector.invalidOpcode);
+	else c.exit(Exit.sysenter);
+});
 instruction("iret", ["cf"], { ...ENDS, sized: true }, (c) => rare(c, "interruptReturn", i32.const(c.operandSize)));
 instruction("retf", ["cb"], { ...ENDS, sized: true }, (c) => rare(c, "returnFar", i32.const(c.operandSize)));
 instruction("retf", ["ca Iw"], { ...ENDS, sized: true, access: "r" }, (c, release) =>

@@ -3,11 +3,13 @@
  * option. Nothing is ignored.
  */
 
+import type { CpuVendor } from "../../cpu/vendor.ts";
 import { ToolstackError } from "../errors.ts";
 import { nearestName } from "../nearest.ts";
 import { type EndAction, parseEndAction, XL_END_ACTIONS } from "../options.ts";
 import { ChannelError, type ChannelSpecification, parseChannel } from "./channel.ts";
 import { checkCpuList } from "./cpu-list.ts";
+import { CpuidError, parseCpuid } from "./cpuid.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "./disk.ts";
 import { ConfigError } from "./errors.ts";
 import { CONFIG_OPTIONS } from "./options.ts";
@@ -32,6 +34,8 @@ export interface DomainConfig {
 	readonly memory: number;
 	readonly maximumMemory: number;
 	readonly vcpus: number;
+	/** Whose processor it must be, where it says so. */
+	readonly cpuVendor?: CpuVendor;
 	readonly maximumVcpus: number;
 	readonly weight?: number;
 	readonly cap?: number;
@@ -89,6 +93,7 @@ export function domainConfig(settings: Settings, file: string, { resolve }: Conf
 		maximumMemory: maximum * MIB,
 		vcpus,
 		maximumVcpus,
+		...optional("cpuVendor", cpuVendor(reader)),
 		...optional("weight", reader.number("cpu_weight", 1, 65535)),
 		...optional("cap", reader.number("cap", 0, 100 * maximumVcpus)),
 		onPoweroff: action(reader, "on_poweroff", XL_END_ACTIONS.onPoweroff),
@@ -158,6 +163,15 @@ function checkCpus(reader: SettingsReader, key: string): void {
 	for (const list of typeof given === "string" ? [given] : (given ?? [])) {
 		const problem = checkCpuList(list);
 		if (problem !== undefined) throw reader.invalid(key, problem, 'The host has one CPU: give "all" or "0"');
+	}
+}
+
+function cpuVendor(reader: SettingsReader): CpuVendor | undefined {
+	try {
+		return parseCpuid(reader.textOrList("cpuid"));
+	} catch (error) {
+		if (!(error instanceof CpuidError)) throw error;
+		throw reader.invalid("cpuid", error.reason, error.remedy, error);
 	}
 }
 

@@ -119,7 +119,7 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	vmtrace_buf_kb: refuse("number", "there is no Intel Processor Trace", OFF),
 	vpmu: refuse("boolean", ARM, OFF),
 	e820_host: refuse("boolean", PASSTHROUGH, OFF),
-	cpuid: refuse("string or list", "all guests have the same virtual processor"),
+	cpuid: honour("string or list"),
 	tsc_mode: refuse("string", "the time-stamp counter is virtual and runs at 1 GHz for all", ["default", "0"]),
 	localtime: refuse("boolean", "all guests have the host's time, in UTC", OFF),
 	rtc_timeoffset: refuse("number", "all guests have the host's time, in UTC", OFF),

@@ -6,6 +6,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { MAX_FRAMES, PAGE_SIZE } from "../../cpu/layout.ts";
+import type { CpuVendor } from "../../cpu/vendor.ts";
 import type { KernelCache } from "../../host/kernel-cache.ts";
 import { explainDirectory } from "../../host/node/directories.ts";
 import { Host } from "../../host/node/host.ts";
@@ -28,6 +29,8 @@ export interface DaemonOptions {
 	readonly version: string;
 	/** Bytes of machine memory; undefined: as much as works. */
 	readonly memory?: number | undefined;
+	/** Whose processor its domains have, where makers differ; undefined: the usual one. */
+	readonly vendor?: CpuVendor | undefined;
 	/** Milliseconds that it stays without domains and connections; undefined: until it is told to end. */
 	readonly idle: number | undefined;
 	readonly kernelCache?: KernelCache;
@@ -123,9 +126,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 /** @throws RangeError where the machine cannot have the memory that is asked for */
-function largestHost({ memory, paths, kernelCache }: DaemonOptions): Host {
+function largestHost({ memory, paths, vendor, kernelCache }: DaemonOptions): Host {
 	const make = (bytes: number): Host =>
-		new Host({ memory: bytes, coreDirectory: paths.cores, ...(kernelCache === undefined ? {} : { kernelCache }) });
+		new Host({
+			memory: bytes,
+			coreDirectory: paths.cores,
+			...(vendor === undefined ? {} : { processor: { vendor } }),
+			...(kernelCache === undefined ? {} : { kernelCache }),
+		});
 	if (memory !== undefined) return make(memory);
 	for (let bytes = MAX_FRAMES * PAGE_SIZE; ; bytes /= 2) {
 		try {

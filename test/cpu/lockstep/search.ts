@@ -9,6 +9,7 @@ import * as layout from "../../../src/cpu/layout.ts";
 import { Access, Exit } from "../../../src/cpu/processor.ts";
 import { Flag } from "../../../src/cpu/registers.ts";
 import { LONGEST_WAY } from "../../../src/cpu/translator/region.ts";
+import { VENDOR_BEHAVIOUR } from "../../../src/cpu/vendor.ts";
 import { GPR_NAMES } from "../oracle/compare.ts";
 import { disassemble } from "../oracle/report.ts";
 import { memoryDigest, registerDigest, registersOf } from "./machine.ts";
@@ -266,7 +267,7 @@ function instructionAt(engine: Engine): Omit<Instruction, "executed"> | undefine
 	const address = registers.rip;
 	const linear = engine.translate(address, Access.execute, registers.addressSpace);
 	if (linear < 0) return undefined;
-	const decoded = newDecoded(engine.vendor);
+	const decoded = newDecoded(VENDOR_BEHAVIOUR[engine.vendor]);
 	const end = memory.frame(memory.frameAt(linear) + 1);
 	if (!decode(memory.bytes, linear, end, registers.longMode, decoded) || decoded.form === undefined) return undefined;
 	return { address, bytes: memory.bytes.slice(linear, linear + decoded.length), mnemonic: decoded.form.name };

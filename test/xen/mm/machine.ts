@@ -2,6 +2,7 @@
 import { FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../src/cpu/layout.ts";
 import { Memory } from "../../../src/cpu/memory.ts";
 import { Access, Exit, type Processor } from "../../../src/cpu/processor.ts";
+import type { CpuVendor } from "../../../src/cpu/vendor.ts";
 import { Domain } from "../../../src/xen/domain.ts";
 import { FrameTable } from "../../../src/xen/frames.ts";
 import { GuestMemory } from "../../../src/xen/guest-memory.ts";
@@ -33,6 +34,7 @@ export class TlbProcessor implements Processor {
 	readonly executed = 0;
 	readonly exitsHandled = 0;
 	readonly interruptShadow = false;
+	vendor: CpuVendor = "intel";
 	readonly interruptLength = 0;
 	readonly roots = [0, 0];
 	readonly tlb = [new Map<number, Translation>(), new Map<number, Translation>()];
