@@ -8,6 +8,7 @@ import { cacheDirectory } from "../guests/cache.ts";
 import { COMMAND_WORD, SHARE_WORD, STATUS_NODE } from "../guests/init.ts";
 import { commandFile } from "../guests/initramfs.ts";
 import { kernelCache } from "../guests/kernel-cache.ts";
+import { attachPipes } from "../guests/piped-input.ts";
 import type { DomainEnd, GuestDomain } from "../host/host.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
@@ -30,7 +31,6 @@ import {
 import { findGuest, type GuestFiles } from "./guest-files.ts";
 import { argumentsOf, type GuestOptionName } from "./guest-options.ts";
 import { Arguments } from "./options.ts";
-import { attachPipes } from "./piped-input.ts";
 import { createProgress } from "./progress.ts";
 import { ConsoleTerminal, followWindow, onEveryExit, terminalArguments } from "./terminal.ts";
 

@@ -4,21 +4,16 @@
  */
 import type { ArgsDef } from "citty";
 import { nearestName } from "../toolstack/nearest.ts";
+import { parseSize as sizeOf } from "../toolstack/sizes.ts";
 import { UsageError } from "./errors.ts";
 
 export { nearestName };
 
-const MIB = 2 ** 20;
-const UNITS: Readonly<Record<string, number>> = { "": MIB, k: 2 ** 10, m: MIB, g: 2 ** 30, t: 2 ** 40 };
-
-/** A size in bytes: "512M", "2G", "1.5GiB"; a number alone is MiB, as in xl's configuration. */
+/** A size in bytes: "512M", "2G", "1.5GiB"; a number alone is MiB. @throws UsageError */
 export function parseSize(option: string, text: string): number {
-	const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim());
-	const size = match === null ? 0 : Number(match[1]) * (UNITS[(match[2] ?? "").toLowerCase()] as number);
-	if (!(size > 0) || size > Number.MAX_SAFE_INTEGER) {
-		throw new UsageError(`--${option}: "${text}" is no size`, "Give a number with K, M or G, for example 512M.");
-	}
-	return Math.floor(size);
+	const size = sizeOf(text);
+	if (size !== undefined) return size;
+	throw new UsageError(`--${option}: "${text}" is no size`, "Give a number with K, M or G, for example 512M.");
 }
 
 /** A whole number from `least` to `most`. */

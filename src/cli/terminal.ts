@@ -6,6 +6,7 @@
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import type { ReadStream, WriteStream } from "node:tty";
 import { SIZE_NODE } from "../guests/init.ts";
+import type { ConsolePort } from "../toolstack/guest-domain.ts";
 import { TerminalModes } from "./terminal-modes.ts";
 import { TerminalQueries } from "./terminal-queries.ts";
 
@@ -18,18 +19,6 @@ const ANSWER_INTERVAL = 10;
 
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const;
-
-/** A guest's console, as the two kinds of input here use it. */
-export interface ConsolePort {
-	/** Gives input to the guest. */
-	write(data: Uint8Array): void;
-	/** Bytes of input that the guest had no room for yet. */
-	readonly pendingInput: number;
-	/** Calls `listener` each time that the guest has all input. Returns what stops that. */
-	onInputTaken(listener: () => void): () => void;
-	/** Calls `listener` with each piece of output. Returns what stops that. */
-	onOutput(listener: (data: Uint8Array) => void): () => void;
-}
 
 /** Calls `restore` once, whichever way the process ends, and ends it for signals with 128 + their number. */
 export function onEveryExit(restore: () => void): () => void {

@@ -18,6 +18,7 @@ import { forms } from "./semantics/index.ts";
 import { simdService } from "./simd/service.ts";
 import { Translator, type TranslatorStatistics } from "./translator/translator.ts";
 import { type CpuVendor, DEFAULT_VENDOR, VENDOR_BEHAVIOUR } from "./vendor.ts";
+import { instantiate } from "./wasm/host.ts";
 
 /** The exports of the main module. */
 interface MainExports {
@@ -125,16 +126,14 @@ export class Engine implements Processor {
 			simd: (operation: number, control: number) => simdService(memory, operation, control),
 		};
 		const hot = keysOf(HOT_VARIANTS);
-		const module = new WebAssembly.Module(
-			emitMain(
-				hot.map((key) => variantOf(key, forms)),
-				memoryPages,
-				options.tier === "interpreter" ? 0 : (options.hotCount ?? (options.tier === "translator" ? 1 : HOT_COUNT)),
-				vendor,
-				options.emittedExits === false ? undefined : environment.emitExits,
-			),
+		const main = emitMain(
+			hot.map((key) => variantOf(key, forms)),
+			memoryPages,
+			options.tier === "interpreter" ? 0 : (options.hotCount ?? (options.tier === "translator" ? 1 : HOT_COUNT)),
+			vendor,
+			options.emittedExits === false ? undefined : environment.emitExits,
 		);
-		const instance = new WebAssembly.Instance(module, {
+		const exports = instantiate(main, {
 			engine: {
 				memory: memory.wasm,
 				table,
@@ -151,12 +150,12 @@ export class Engine implements Processor {
 			},
 			service,
 		});
-		this.main = instance.exports as unknown as MainExports;
+		this.main = exports as unknown as MainExports;
 		this.variants = new Variants(
 			hot,
 			keysOf(WARM_VARIANTS.filter((name) => !HOT_VARIANTS.includes(name))),
 			table,
-			{ engine: { memory: memory.wasm, ...instance.exports }, service },
+			{ engine: { memory: memory.wasm, ...exports }, service },
 			memoryPages,
 			vendor,
 		);
@@ -167,7 +166,7 @@ export class Engine implements Processor {
 				memory,
 				this.code,
 				table,
-				{ engine: { memory: memory.wasm, ...instance.exports } },
+				{ engine: { memory: memory.wasm, ...exports } },
 				memoryPages,
 				options.hotCount ?? HOT_COUNT,
 				vendor,

@@ -3,11 +3,12 @@
  * Nothing here checks who may touch what; owners and types of frames are the hypervisor's business.
  */
 import { FRAME_COUNT, FRAMES, MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
+import type { WasmMemory } from "./wasm/host.ts";
 
 const TWO_32 = 2 ** 32;
 
 export class Memory {
-	readonly wasm: WebAssembly.Memory;
+	readonly wasm: WasmMemory;
 	readonly bytes: Uint8Array;
 	/** The same as words of 32 bits, for code that fills tables; at an address divided by 4. Relies on a little-endian host. */
 	readonly words: Int32Array;

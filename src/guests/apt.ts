@@ -51,6 +51,7 @@ export class Apt {
 			throw new GuestError(
 				`no Debian package source in ${APT_CONFIGURATION}: is this a Debian machine?`,
 				NO_APT_REMEDY,
+				{ code: "no-tool" },
 			);
 		}
 		const sources = suite === undefined ? configured : withSuite(configured, suite);

@@ -160,7 +160,9 @@ async function imageSources(suite: string | undefined): Promise<PackageSource[]>
 	const configured = debianSources(await systemSources());
 	const sources = suite === undefined ? configured : withSuite(configured, suite);
 	if (sources.length > 0) return sources;
-	throw new GuestError("no Debian package source in /etc/apt: is this a Debian machine?", "Make the image on one.");
+	throw new GuestError("no Debian package source in /etc/apt: is this a Debian machine?", "Make the image on one.", {
+		code: "no-tool",
+	});
 }
 
 async function writeFiles(directory: string, files: Readonly<Record<string, string>>): Promise<void> {

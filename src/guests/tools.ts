@@ -53,7 +53,7 @@ export function runTool(tool: string, args: readonly string[], options: ToolOpti
 			// Whoever interrupted it ends the program, and needs no message of it.
 			if (interruption?.aborted === true) return;
 			const reason = error.code === "ENOENT" ? `this machine has no ${tool}` : `${tool}: ${error.message}`;
-			reject(new GuestError(reason, remedies.missing, { cause: error }));
+			reject(new GuestError(reason, remedies.missing, { code: "no-tool", cause: error }));
 		});
 		child.on("close", (code, signal) => {
 			if (interruption?.aborted === true) return;
@@ -67,7 +67,7 @@ export function runTool(tool: string, args: readonly string[], options: ToolOpti
 			const title = options.title ?? [tool, ...args].join(" ");
 			const ended = signal === null ? `failed with status ${code}` : `was ended by ${signal}`;
 			const remedy = /No space left/.test(complaints) ? SPACE_REMEDY : remedies.failed;
-			reject(new GuestError(`${title} ${ended}${said}`, remedy));
+			reject(new GuestError(`${title} ${ended}${said}`, remedy, { code: "tool-failed" }));
 		});
 	});
 }

@@ -3,16 +3,13 @@
  * only as an interface; what is done to domains is in toolstack/.
  */
 
-import type { NatOptions } from "../backends/net/nat/nat.ts";
-import type { EngineOptions, ProcessorStatistics } from "../cpu/engine.ts";
+import type { ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
-import type { CpuVendor } from "../cpu/vendor.ts";
 import type { StoreClient } from "../store/client.ts";
 import { countUse, type MachineUse } from "../toolstack/audit.ts";
-import type { ChannelSpecification } from "../toolstack/config/channel.ts";
 import { closeChannels, type OpenChannel } from "../toolstack/consoles.ts";
 import { type BuiltGuest, buildGuest } from "../toolstack/create.ts";
-import { closeDisks, type DiskRequest } from "../toolstack/disks.ts";
+import { closeDisks } from "../toolstack/disks.ts";
 import { Domains } from "../toolstack/domains.ts";
 import { followUp } from "../toolstack/endings.ts";
 import { ToolstackError } from "../toolstack/errors.ts";
@@ -20,89 +17,35 @@ import { ConsoleEvents, type DomainHost, GuestDomain } from "../toolstack/guest-
 import { type DomainInfo, domainInfo, type HostInfo, hostInfo } from "../toolstack/info.ts";
 import type { Machine } from "../toolstack/machine.ts";
 import { checkName } from "../toolstack/names.ts";
-import { closeNetworks, type NetworkRequest, type OpenNetwork } from "../toolstack/network-interfaces.ts";
-import { type EndActions, LIBRARY_END_ACTIONS, type SchedulingParameters } from "../toolstack/options.ts";
+import { closeNetworks, type OpenNetwork } from "../toolstack/network-interfaces.ts";
+import { LIBRARY_END_ACTIONS } from "../toolstack/options.ts";
 import { checkScheduling } from "../toolstack/scheduling.ts";
-import { closeShares, type OpenShare, type ShareRequest } from "../toolstack/shares.ts";
+import { closeShares, type OpenShare } from "../toolstack/shares.ts";
 import { parseUuid } from "../toolstack/uuid.ts";
 import { DEFAULT_WEIGHT } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { LogKind } from "../xen/log.ts";
 import { attachProfiler, type Profile } from "../xen/profile.ts";
-import { type KernelCache, openCachedKernel } from "./kernel-cache.ts";
+import { openCachedKernel } from "./kernel-cache.ts";
 import { createMachine } from "./machine.ts";
+import {
+	type CheckedDomainOptions,
+	checkDomainOptions,
+	checkHostOptions,
+	type DomainOptions,
+	type HostOptions,
+} from "./options.ts";
 import type { Platform } from "./platform.ts";
 import { executionStatistics, type Statistics } from "./statistics.ts";
 
 export type { ConsoleEvents, DomainEnd, EndReason, GuestConsole } from "../toolstack/guest-domain.ts";
 export { GuestDomain } from "../toolstack/guest-domain.ts";
+export type { DomainOptions, HostOptions } from "./options.ts";
 
 const RESTART_INTERVAL = 1000;
+const MIB = 2 ** 20;
 
-export interface HostOptions {
-	/** Bytes of machine memory, for all domains together. Only what guests touch is taken from the host. */
-	readonly memory: number;
-	/** Where the guests' time comes from: "real" follows the host, "deterministic" counts executed instructions. */
-	readonly clock?: "real" | "deterministic";
-	/** How instructions are executed: the interpreter alone, or with the translator for hot code (the default). */
-	readonly processor?: EngineOptions;
-	/** Where unpacked kernels are kept from one start to the next; by default nowhere. */
-	readonly kernelCache?: KernelCache;
-	/** Where the end actions coredump-destroy and coredump-restart write, a file NAME.core for each domain. */
-	readonly coreDirectory?: string;
-	/**
-	 * Milliseconds that a domain must have existed before it is started again by itself, so that one that fails at once does not keep
-	 * the host busy; 1000 by default.
-	 */
-	readonly restartInterval?: number;
-	/** The NAT network, to which interfaces without a `bridge` are connected (docs/networks.md). */
-	readonly nat?: NatOptions;
-	/** Sample where guests spend their instructions, for {@link Host.profile}: one sample in `interval` of them (262147 by default). */
-	readonly profile?: { readonly interval?: number };
-	/** What to trace: bits of TraceCategory. */
-	readonly trace?: { readonly categories: number; readonly sink: (line: string) => void };
-}
-
-export interface DomainOptions extends Partial<EndActions>, Partial<SchedulingParameters> {
-	/** Its own among the domains of the host; "guest", "guest-2", ... where not given. */
-	readonly name?: string;
-	/** A new one where not given. */
-	readonly uuid?: string;
-	/** A bzImage or an ELF file: its bytes, or where the platform finds it. */
-	readonly kernel: Uint8Array | string;
-	readonly ramdisk?: Uint8Array | string;
-	/** What messages call the images, where they are given as bytes. */
-	readonly kernelName?: string;
-	readonly ramdiskName?: string;
-	/** The kernel's command line. */
-	readonly commandLine?: string;
-	/** Bytes; rounded down to whole frames. */
-	readonly memory: number;
-	/** Bytes up to which its balloon can make it grow later (maxmem); `memory` where not given. */
-	readonly maximumMemory?: number;
-	/** vCPUs that are online at first; 1 where not given. */
-	readonly vcpus?: number;
-	/** Whose processor it must find. The host has one maker's for all domains (`HostOptions.processor.vendor`): another is refused. */
-	readonly cpuVendor?: CpuVendor;
-	/** vCPUs that can be online later (maxvcpus); `vcpus` where not given. */
-	readonly maximumVcpus?: number;
-	/** It waits for {@link GuestDomain.unpause} before its first instruction. */
-	readonly paused?: boolean;
-	/** Disks that it has from the beginning: xl's specifications ("disk.qcow2,qcow2,xvda,rw"), or objects. */
-	readonly disks?: readonly (DiskRequest | string)[];
-	/** Network interfaces that it has from the beginning: xl's specifications ("bridge=lan,rate=10Mb/s", "" for a usual one), or objects. */
-	readonly networks?: readonly (NetworkRequest | string)[];
-	/** Consoles beside the first that it has from the beginning (hvc1, ...); none by default. */
-	readonly furtherConsoles?: number;
-	/** Channels that it has from the beginning: xl's specifications ("connection=socket,name=agent,path=/run/agent"), or objects; they come first. */
-	readonly channels?: readonly (ChannelSpecification | string)[];
-	/** Folders of the host that it shares from the beginning: xl's specifications ("tag=home,path=/home/me"), or objects. */
-	readonly shares?: readonly (ShareRequest | string)[];
-	/** Frames of its grant table and of its mappings of others' grants, and the highest event channel, at the most. */
-	readonly maximumGrantFrames?: number;
-	readonly maximumMaptrackFrames?: number;
-	readonly maximumEventChannels?: number;
-}
+type NamedOptions = CheckedDomainOptions & { readonly name: string };
 
 export class Host {
 	protected readonly machine: Machine;
@@ -124,20 +67,14 @@ export class Host {
 		return this.machine.hypervisor;
 	}
 
-	/** @throws RangeError where the machine cannot have that much memory. */
+	/** @throws ToolstackError invalid-option; not-enough-memory where the machine cannot have that much. */
 	constructor(
 		readonly options: HostOptions,
 		private readonly platform: Platform,
 	) {
 		this.started = platform.milliseconds();
 		this.cpuAtStart = platform.cpuSeconds();
-		this.machine = createMachine(
-			Math.floor(options.memory / PAGE_SIZE),
-			options.clock ?? "real",
-			platform,
-			options.processor,
-			options.nat,
-		);
+		this.machine = this.createMachine(checkHostOptions(options));
 		if (options.profile !== undefined) this.profile = attachProfiler(this.hypervisor, options.profile.interval);
 		if (options.trace !== undefined) {
 			this.hypervisor.trace.categories = options.trace.categories;
@@ -162,7 +99,8 @@ export class Host {
 	 * @throws ImageError where the kernel or the ramdisk cannot be booted; ToolstackError where an option cannot be;
 	 * DiskSpecificationError and BlockError for a disk; ShareSpecificationError for a shared folder; ChannelError for a channel.
 	 */
-	async createDomain(options: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
+	async createDomain(wanted: DomainOptions, prepare?: (domain: GuestDomain) => void): Promise<GuestDomain> {
+		const options = checkDomainOptions(wanted);
 		const name = options.name ?? this.domains.unusedName("guest");
 		// A restart looks for the same name again, also where it was given by the host.
 		const again = { ...options, name };
@@ -196,7 +134,7 @@ export class Host {
 	}
 
 	private async build(
-		options: DomainOptions & { readonly name: string },
+		options: NamedOptions,
 		uuid: Uint8Array | undefined,
 		prepare: ((domain: GuestDomain) => void) | undefined,
 	): Promise<GuestDomain> {
@@ -214,7 +152,6 @@ export class Host {
 			ramdisk: ramdisk && this.unpack(ramdisk, options.memory),
 			ramdiskName: options.ramdiskName ?? (typeof options.ramdisk === "string" ? options.ramdisk : "ramdisk"),
 			commandLine: options.commandLine ?? "",
-			maximumMemory: options.maximumMemory ?? options.memory,
 			vcpus,
 			maximumVcpus: options.maximumVcpus ?? vcpus,
 			scheduling: { weight: options.weight ?? DEFAULT_WEIGHT, cap: options.cap ?? 0 },
@@ -277,8 +214,19 @@ export class Host {
 		return guest;
 	}
 
+	private createMachine(memory: number): Machine {
+		const { clock = "real", processor, nat } = this.options;
+		try {
+			return createMachine(Math.floor(memory / PAGE_SIZE), clock, this.platform, processor, nat);
+		} catch (error) {
+			if (!(error instanceof RangeError)) throw error;
+			const reason = `a machine cannot have ${Math.ceil(memory / MIB)} MiB here: ${error.message}`;
+			throw new ToolstackError("not-enough-memory", reason, "Give it less", { cause: error });
+		}
+	}
+
 	/** @returns the UUID's bytes */
-	private checkOptions(options: DomainOptions & { readonly name: string }): Uint8Array | undefined {
+	private checkOptions(options: NamedOptions): Uint8Array | undefined {
 		const vcpus = options.vcpus ?? 1;
 		const maximumVcpus = options.maximumVcpus ?? vcpus;
 		checkName(options.name);
@@ -299,7 +247,7 @@ export class Host {
 				"Give at least one, and a maximum that is not smaller",
 			);
 		}
-		if (options.maximumMemory !== undefined && options.maximumMemory < options.memory) {
+		if (options.maximumMemory < options.memory) {
 			throw new ToolstackError(
 				"out-of-range",
 				"the maximum of memory is less than the memory",

@@ -15,7 +15,7 @@ export interface Platform {
 	cpuSeconds(): number | undefined;
 	/** Bytes of the host's memory in use by this program; undefined where the platform does not tell. */
 	residentBytes(): number | undefined;
-	/** The contents of a file. A browser takes the name for a URL. */
+	/** The contents of a kernel's or ramdisk's file. A browser takes the name for a URL. @throws ImageError not-readable */
 	readFile(name: string): Promise<Uint8Array>;
 	/** The host's network, for the NAT; undefined where the platform has none. */
 	readonly network?: HostNetwork;

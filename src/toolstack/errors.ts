@@ -15,6 +15,8 @@ export type ToolstackErrorCode =
 	| "not-running"
 	/** The guest has not acknowledged a request in time. */
 	| "no-reaction"
+	/** An option that there is not, that is missing, or that has no such value. */
+	| "invalid-option"
 	/** A number that cannot be. */
 	| "out-of-range"
 	/** The machine has not as much memory. */

@@ -38,8 +38,8 @@ export interface DomainEnd {
 	readonly action: EndAction;
 }
 
-/** The guest's console, hvc0. */
-export interface GuestConsole {
+/** A console of a guest's. */
+export interface ConsolePort {
 	/** Types on it. Text is sent as UTF-8. */
 	write(data: Uint8Array | string): void;
 	/** Bytes of input that the guest had no room for yet. */
@@ -48,6 +48,12 @@ export interface GuestConsole {
 	onInputTaken(listener: () => void): () => void;
 	/** Calls `listener` with each piece of output from now on. Returns what stops that. */
 	onOutput(listener: (data: Uint8Array) => void): () => void;
+}
+
+/** The guest's first console, hvc0. */
+export interface GuestConsole extends ConsolePort {
+	/** Calls `listener` when the domain has ended, after its last output; at once where it has. Returns what stops that. */
+	onEnd(listener: (end: DomainEnd) => void): () => void;
 }
 
 /** What a console tells. */
@@ -112,6 +118,12 @@ export class GuestDomain {
 			},
 			onInputTaken: (listener) => events.inputTaken.add(listener),
 			onOutput: (listener) => events.output.add(listener),
+			onEnd: (listener) => {
+				const listeners = new Listeners<DomainEnd>();
+				const stop = listeners.add(listener);
+				void this.ended.then(listeners.emit);
+				return stop;
+			},
 		};
 		this.store = built.store;
 		this.ended = new Promise((resolve) => {

@@ -1,9 +1,10 @@
 import { PassThrough } from "node:stream";
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
-import { attachPipes, QueryFilter } from "../../src/cli/piped-input.ts";
-import type { ConsolePort } from "../../src/cli/terminal.ts";
+
 import { TerminalModes } from "../../src/cli/terminal-modes.ts";
+import { attachPipes, QueryFilter } from "../../src/guests/piped-input.ts";
+import type { ConsolePort } from "../../src/toolstack/guest-domain.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 

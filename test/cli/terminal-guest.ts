@@ -23,7 +23,8 @@ async function restart(): Promise<void> {
 
 function boot(): void {
 	terminal.connect({
-		write(data) {
+		write(typed) {
+			const data = typeof typed === "string" ? encoder.encode(typed) : typed;
 			print(data);
 			if (way === "exception") throw new Error("something went wrong");
 			if (way === "busy") {

@@ -5,6 +5,7 @@
 import type { Decoded } from "../decode/decoder.ts";
 import { forms } from "../semantics/table.ts";
 import type { VendorBehaviour } from "../vendor.ts";
+import { instantiate, type WasmImports, type WasmTable } from "../wasm/host.ts";
 import { emitVariants } from "./module.ts";
 import * as record from "./record.ts";
 
@@ -29,8 +30,8 @@ export class Variants {
 	constructor(
 		hot: readonly number[],
 		private readonly warm: readonly number[],
-		private readonly table: WebAssembly.Table,
-		private readonly imports: WebAssembly.Imports,
+		private readonly table: WasmTable,
+		private readonly imports: WasmImports,
 		private readonly memoryPages: number,
 		private readonly vendor: VendorBehaviour,
 	) {
@@ -70,11 +71,11 @@ export class Variants {
 			this.memoryPages,
 			this.vendor,
 		);
-		const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
+		const exports = instantiate(bytes, this.imports);
 		const end = this.next + keys.length;
 		if (this.table.length < end) this.table.grow(Math.max(256, end - this.table.length));
 		for (const [index, key] of keys.entries()) {
-			this.table.set(this.next, instance.exports[String(index)]);
+			this.table.set(this.next, exports[String(index)]);
 			this.kinds[key] = this.next++;
 		}
 		this.compiled += keys.length;

@@ -8,6 +8,7 @@ import * as record from "../interpreter/record.ts";
 import { PAGE_SIZE } from "../layout.ts";
 import type { Memory } from "../memory.ts";
 import type { VendorBehaviour } from "../vendor.ts";
+import { instantiate, type WasmImports, type WasmTable } from "../wasm/host.ts";
 import { emitRegions, type RegionSource } from "./emit.ts";
 import { type CodeSource, findRegion, type Region, type RegionPage } from "./region.ts";
 
@@ -97,8 +98,8 @@ export class Translator {
 	constructor(
 		private readonly memory: Memory,
 		private readonly code: CodeCache,
-		private readonly table: WebAssembly.Table,
-		private readonly imports: WebAssembly.Imports,
+		private readonly table: WasmTable,
+		private readonly imports: WasmImports,
 		private readonly memoryPages: number,
 		private readonly hotCount: number,
 		private readonly vendor: VendorBehaviour,
@@ -154,10 +155,10 @@ export class Translator {
 		}
 		if (sources.length > 0) {
 			const bytes = emitRegions(sources, this.memoryPages);
-			const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
+			const exports = instantiate(bytes, this.imports);
 			const module: RegionModule = { bytes: bytes.length, live: 0 };
 			for (const [index, source] of sources.entries()) {
-				this.install(source, instance.exports[String(index)], module);
+				this.install(source, exports[String(index)], module);
 			}
 			statistics.modules++;
 			statistics.codeBytes += bytes.length;

@@ -2,6 +2,7 @@
 import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { ToolstackError } from "../../toolstack/errors.ts";
+import { ImageError } from "../../xen/boot/errors.ts";
 import type { Platform, WritableFile } from "../platform.ts";
 import { nodeBlockFiles } from "./block-files.ts";
 import { openChannel } from "./channel.ts";
@@ -20,7 +21,7 @@ export const nodePlatform: Platform = {
 		return (user + system) / 1e6;
 	},
 	residentBytes: () => process.memoryUsage.rss(),
-	readFile: (name) => readFile(name),
+	readFile: readImage,
 	gunzip,
 	blockFiles: (synchronous) => nodeBlockFiles({ synchronous }),
 	network: nodeNetwork,
@@ -28,6 +29,22 @@ export const nodePlatform: Platform = {
 	createFile,
 	openChannel,
 	openTap,
+};
+
+async function readImage(name: string): Promise<Uint8Array> {
+	try {
+		return await readFile(name);
+	} catch (error) {
+		const { code = "", message } = error as NodeJS.ErrnoException;
+		throw new ImageError("not-readable", name, UNREADABLE[code] ?? message, "Check the path");
+	}
+}
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+	ENOENT: "no such file",
+	EACCES: "permission denied",
+	EISDIR: "it is a directory",
+	ENOTDIR: "a part of the path is no directory",
 };
 
 function gunzip(data: Uint8Array, limit: number): Uint8Array | undefined {

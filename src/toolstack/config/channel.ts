@@ -16,6 +16,7 @@ export interface ChannelSpecification {
 /** A channel that cannot be had: what, and what to do. */
 export class ChannelError extends Error {
 	override readonly name = "ChannelError";
+	readonly code = "invalid-specification";
 
 	constructor(
 		readonly specification: string,

@@ -28,6 +28,7 @@ export interface DiskSpecification {
 /** A disk specification that cannot be carried out: what, and what to do. */
 export class DiskSpecificationError extends Error {
 	override readonly name = "DiskSpecificationError";
+	readonly code = "invalid-specification";
 
 	constructor(
 		readonly specification: string,

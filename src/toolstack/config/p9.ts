@@ -15,6 +15,7 @@ export interface P9Specification {
 /** A specification that cannot be carried out: what, and what to do. */
 export class ShareSpecificationError extends Error {
 	override readonly name = "ShareSpecificationError";
+	readonly code = "invalid-specification";
 
 	constructor(
 		readonly specification: string,

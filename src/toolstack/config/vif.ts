@@ -36,6 +36,7 @@ export interface NetworkSpecification {
 /** A network that cannot be had: what, and what to do. */
 export class NetworkError extends Error {
 	override readonly name = "NetworkError";
+	readonly code = "invalid-specification";
 
 	constructor(
 		readonly specification: string,

@@ -1,5 +1,5 @@
 /** Consoles of the domains, as xenconsoled keeps them: what nobody reads is kept, up to a limit, for who reads next. */
-import type { GuestConsole, GuestDomain } from "../guest-domain.ts";
+import type { ConsolePort, GuestDomain } from "../guest-domain.ts";
 import { DaemonError } from "./errors.ts";
 
 /** Bytes of output that are kept; of more, the oldest go. */
@@ -17,7 +17,7 @@ export class ConsoleBuffer {
 	/** Of them, those that have no room: the others wait for them. */
 	private readonly full = new Set<ConsoleReader>();
 
-	constructor(readonly console: GuestConsole) {
+	constructor(readonly console: ConsolePort) {
 		console.onOutput((bytes) => this.add(bytes));
 	}
 

@@ -13,6 +13,7 @@ import { Host } from "../../host/node/host.ts";
 import { nodePlatform } from "../../host/node/platform.ts";
 import type { StoreSocket } from "../../host/node/store-socket.ts";
 import type { DomainConfig } from "../config/domain-config.ts";
+import { ToolstackError } from "../errors.ts";
 import type { GuestDomain } from "../guest-domain.ts";
 import { DomainConsoles } from "./consoles.ts";
 import { DaemonError } from "./errors.ts";
@@ -125,7 +126,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 	return { ended: Promise.race([ended, host.failed]).finally(finish), stop: end };
 }
 
-/** @throws RangeError where the machine cannot have the memory that is asked for */
+/** @throws ToolstackError not-enough-memory where the machine cannot have the memory that is asked for */
 function largestHost({ memory, paths, vendor, kernelCache }: DaemonOptions): Host {
 	const make = (bytes: number): Host =>
 		new Host({
@@ -139,7 +140,8 @@ function largestHost({ memory, paths, vendor, kernelCache }: DaemonOptions): Hos
 		try {
 			return make(bytes);
 		} catch (error) {
-			if (!(error instanceof RangeError) || bytes / 2 < LEAST_MEMORY) throw error;
+			const tooMuch = error instanceof ToolstackError && error.code === "not-enough-memory";
+			if (!tooMuch || bytes / 2 < LEAST_MEMORY) throw error;
 		}
 	}
 }

@@ -27,19 +27,9 @@ export interface DaemonServer {
 	close(): Promise<void>;
 }
 
-/** What the system says of a file, in words. */
-const FILE_ERRORS: Readonly<Record<string, string>> = {
-	ENOENT: "no such file",
-	EACCES: "permission denied",
-	EISDIR: "it is a directory",
-	ENOSPC: "no space left on the device",
-};
-
 /** An error in the words of the protocol. */
 export function failureOf(error: unknown): Failure {
-	const { code, message, remedy, reason, file, path } = error as Error & Partial<Record<string, unknown>>;
-	const ofFile = typeof path === "string" && typeof code === "string" ? FILE_ERRORS[code] : undefined;
-	if (ofFile !== undefined) return { code: String(code), message: `${path}: ${ofFile}`, remedy: "Check the path" };
+	const { code, message, remedy, reason, file } = error as Error & Partial<Record<string, unknown>>;
 	return {
 		code: typeof code === "string" ? code : "failed",
 		message: error instanceof ImageError ? `${file}: ${reason}` : (message ?? String(error)),

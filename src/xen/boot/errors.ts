@@ -4,6 +4,7 @@
  */
 
 export type ImageErrorCode =
+	| "not-readable"
 	| "not-a-kernel"
 	| "truncated"
 	| "malformed"

@@ -6,6 +6,7 @@ import { PAGE_SIZE } from "../../cpu/layout.ts";
 import type { Memory } from "../../cpu/memory.ts";
 import { type I32, i32, i64, select, v128 } from "../../cpu/wasm/expression.ts";
 import type { FunctionBuilder } from "../../cpu/wasm/function.ts";
+import { instantiate } from "../../cpu/wasm/host.ts";
 import { ModuleBuilder } from "../../cpu/wasm/module.ts";
 import { MMU_UPDATE_SIZE } from "../abi/mmu.ts";
 import { ENTRIES, Pte } from "../mm/pte.ts";
@@ -143,6 +144,5 @@ export function createTableFunctions(memory: Memory): TableFunctions {
 	for (const [name, reference] of Object.entries(functions)) {
 		module.export(name, reference);
 	}
-	const instance = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { xen: { memory: memory.wasm } });
-	return instance.exports as unknown as TableFunctions;
+	return instantiate(module.finish(), { xen: { memory: memory.wasm } }) as unknown as TableFunctions;
 }

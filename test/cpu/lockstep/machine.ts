@@ -28,6 +28,7 @@ class WatchedHost extends Host {
 export type Stretch = (fuel: number, run: (fuel: number) => Exit) => Exit;
 
 export interface WatchedOptions extends DomainOptions {
+	readonly memory: number;
 	readonly processor: EngineOptions;
 	/** Typed on the console before the guest's first instruction; or, where `inputAfter` is given, once the guest has written that. */
 	readonly input: string;
@@ -61,9 +62,9 @@ export async function watchedMachine(
 	const stop = new Promise<void>((resolve) => {
 		stopped = resolve;
 	});
-	const domain = await host.createDomain(options, ({ console }) => {
-		if (options.onOutput !== undefined) console.onOutput(options.onOutput);
-		const { input, inputAfter } = options;
+	const { processor: _, input, inputAfter, onOutput, ...ofDomain } = options;
+	const domain = await host.createDomain(ofDomain, ({ console }) => {
+		if (onOutput !== undefined) console.onOutput(onOutput);
 		if (input === "") return;
 		if (inputAfter === undefined) console.write(input);
 		else {

@@ -125,7 +125,7 @@ describe.runIf(canAssemble)("the daemon", () => {
 	it("refuses with the host's codes and remedies", async () => {
 		const missing = config("missing", "/no/such/kernel");
 		await expect(client.request("create", { config: missing, paused: false })).rejects.toMatchObject({
-			code: "ENOENT",
+			code: "not-readable",
 		});
 		await expect(client.request("pause", { domain: "none" })).rejects.toMatchObject({
 			code: "no-such-domain",

@@ -5,8 +5,8 @@
  * that edits its line throws away a Ctrl-D that comes while another program runs, but the end of a pipe does not go away either.
  */
 import type { Readable } from "node:stream";
-import { READY_QUERY } from "../guests/init.ts";
-import type { ConsolePort } from "./terminal.ts";
+import type { ConsolePort } from "../toolstack/guest-domain.ts";
+import { READY_QUERY } from "./init.ts";
 
 const CTRL_D = new Uint8Array([4]);
 const NEWLINE = 10;
