@@ -3,6 +3,7 @@ import { copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Apt, unpackPackage } from "../src/guests/apt.ts";
 import { cacheDirectory, makeComplete, readJson, writeComplete } from "../src/guests/cache.ts";
+import { kernelPackages } from "../src/guests/packages.ts";
 
 const META_PACKAGE = "linux-image-686";
 const BUSYBOX_PACKAGE = "busybox-static";
@@ -35,16 +36,14 @@ export async function debianFiles32(): Promise<Files32> {
 			.catch((error: unknown) => {
 				failure = error;
 			});
-		const meta = await apt.show(META_PACKAGE).catch((error: unknown) => {
+		const { names } = await kernelPackages(apt, META_PACKAGE).catch((error: unknown) => {
 			throw failure ?? error;
 		});
-		const image = meta.get("depends")?.match(/\blinux-image-\d\S*/)?.[0];
-		if (image === undefined) throw new Error(`${META_PACKAGE} depends on no kernel image`);
 		const tree = join(temporary, "tree");
-		for (const file of await apt.download([image, BUSYBOX_PACKAGE], () => {})) await unpackPackage(file, tree);
+		for (const file of await apt.download([...names, BUSYBOX_PACKAGE], () => {})) await unpackPackage(file, tree);
 		const boot = await readdir(join(tree, "boot"));
 		const kernel = boot.find((name) => name.startsWith("vmlinuz-"));
-		if (kernel === undefined) throw new Error(`${image} has no vmlinuz`);
+		if (kernel === undefined) throw new Error(`${names.join(", ")}: no vmlinuz`);
 		const release = kernel.slice("vmlinuz-".length);
 		await makeComplete(directory, async (target) => {
 			await mkdir(target, { recursive: true });

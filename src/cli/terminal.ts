@@ -5,7 +5,7 @@
 
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import type { ReadStream, WriteStream } from "node:tty";
-import { SIZE_NODE } from "../guests/init.ts";
+import { SIZE_NODE } from "../guests/session.ts";
 import type { ConsolePort } from "../toolstack/guest-domain.ts";
 import { TerminalModes } from "./terminal-modes.ts";
 import { TerminalQueries } from "./terminal-queries.ts";

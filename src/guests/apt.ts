@@ -12,6 +12,7 @@ import {
 	parseDeb822,
 	parseOneLine,
 	parseStanza,
+	suitesWith,
 	withSuite,
 } from "./sources.ts";
 import { type Fraction, runTool } from "./tools.ts";
@@ -30,6 +31,7 @@ const NO_APT_REMEDY =
 export class Apt {
 	private constructor(
 		private readonly directory: string,
+		private readonly suite: string | undefined,
 		private readonly interruption: AbortSignal | undefined,
 	) {}
 
@@ -60,21 +62,33 @@ export class Apt {
 		}
 		await writeFile(join(directory, "status"), "");
 		await writeFile(join(directory, "sources.list.d", "debian.sources"), formatSources(sources, architecture));
-		await writeFile(join(directory, "apt.conf"), configuration(directory, architecture));
-		return new Apt(directory, interruption);
+		await writeFile(join(directory, "apt.conf"), configuration(directory, suite, architecture));
+		return new Apt(directory, suite, interruption);
 	}
 
-	/** Fetches the package lists. */
+	/** Fetches the package lists. @throws GuestError */
 	async update(progress: Fraction): Promise<void> {
-		await this.run("apt-get", ["-q=2", "update"], progress);
+		await this.run("apt-get", ["-q=2", "update"], progress).catch((error: unknown) => {
+			const { suite } = this;
+			if (suite === undefined || !(error instanceof GuestError) || !/no longer|not have a Release/.test(error.message))
+				throw error;
+			const remedy = "Give the name of one that there is: bookworm-backports, trixie, sid.";
+			throw new GuestError(`the machine's Debian mirror has no suite ${suite}: ${error.message}`, remedy, {
+				cause: error,
+			});
+		});
 	}
 
 	/**
-	 * The fields of a package's newest version, by lower-case name.
-	 * @throws GuestError where there is no such package.
+	 * The fields of packages, each of the version that would be installed, by lower-case name.
+	 * @throws GuestError if one of them is not there.
 	 */
-	async show(name: string): Promise<ReadonlyMap<string, string>> {
-		return parseStanza(await this.run("apt-cache", ["show", "--no-all-versions", name]));
+	async show(names: readonly string[]): Promise<ReadonlyMap<string, string>[]> {
+		const text = await this.run("apt-cache", ["show", "--no-all-versions", ...names]);
+		return text
+			.split(/\n\n+/)
+			.map(parseStanza)
+			.filter((fields) => fields.size > 0);
 	}
 
 	/** Downloads packages, checks them against the signed lists, and returns the files' paths. */
@@ -118,7 +132,7 @@ export async function systemSources(): Promise<PackageSource[]> {
  * apt.conf(5). The machine's own configuration is read first (proxies are set there); what this sets or clears wins.
  * The sandbox user exists to keep root's downloads from root's rights, and could not write to a user's directory.
  */
-function configuration(directory: string, architecture: string): string {
+function configuration(directory: string, suite: string | undefined, architecture: string): string {
 	const quoted = (path: string): string => `"${path}"`;
 	return [
 		"#clear APT::Update;",
@@ -136,6 +150,8 @@ function configuration(directory: string, architecture: string): string {
 		`APT::Architectures { "${architecture}"; };`,
 		'APT::Sandbox::User "root";',
 		'Acquire::Languages "none";',
+		// A suite that has not all packages is preferred to the one beside it, even if Debian does not (backports).
+		...(suite === undefined || suitesWith(suite).length === 1 ? [] : [`APT::Default-Release ${quoted(suite)};`]),
 		"",
 	].join("\n");
 }

@@ -5,7 +5,7 @@
  *   guests/SUITE/   guest.json, vmlinuz, modules/ (those of GUEST_MODULES and their dependencies, uncompressed)
  *   busybox/        busybox, busybox.json
  */
-import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { explainDirectory, makeDirectories, makeTemporary } from "../host/node/directories.ts";
 import { Apt, type Fraction, unpackPackage } from "./apt.ts";
@@ -14,6 +14,7 @@ import { GuestError } from "./errors.ts";
 import { buildInitramfs, GUEST_MODULES, type InitramfsContents } from "./initramfs.ts";
 import { moduleDirectory } from "./module-files.ts";
 import { type ModuleSource, resolveModules } from "./modules.ts";
+import { BUSYBOX_PACKAGE, kernelPackages, readProgram, storeKernel } from "./packages.ts";
 
 /** Told which step begins; returns what is to be told how far it is. */
 export type ProgressListener = (step: string) => Fraction;
@@ -47,18 +48,12 @@ interface GuestRecord {
 	readonly wanted: readonly string[];
 }
 
-const META_PACKAGE = "linux-image-amd64";
 /** Signals that end the program, and their numbers. */
 const INTERRUPTIONS = [
 	["SIGINT", 2],
 	["SIGTERM", 15],
 	["SIGHUP", 1],
 ] as const;
-const BUSYBOX_PACKAGE = "busybox-static";
-/** A kernel's own packages: one up to trixie; after it, the image and the modules are packages that it depends on. */
-const IMAGE_PACKAGE = /\blinux-image-\d\S*/g;
-const PART_PACKAGE = /\blinux-(?:base|binary|modules)-\d\S*/g;
-
 /**
  * The current kernel of a Debian suite, from the cache or from the mirror.
  * @throws GuestError where it cannot be had.
@@ -155,61 +150,25 @@ function inSuite(suite: string | undefined): string {
 
 async function fetchKernel(directory: string, options: FetchOptions): Promise<void> {
 	await session(options, async (apt, temporary) => {
-		const packages = await kernelPackages(apt);
-		const names = Object.keys(packages);
-		const files = await apt.download(names, step(options.progress, `Downloading ${names.at(-1)}`));
+		const { version, names } = await kernelPackages(apt);
+		const files = await apt.download(names, step(options.progress, `Downloading Linux ${version}`));
 		const unpacked = step(options.progress, "Unpacking the kernel");
 		const tree = join(temporary, "tree");
 		for (const [index, file] of files.entries()) {
 			await unpackPackage(file, tree);
 			unpacked((index + 1) / files.length);
 		}
-		await makeComplete(directory, (target) => storeKernel(tree, target, packages));
+		await makeComplete(directory, async (target) => {
+			const release = await storeKernel(tree, target, GUEST_MODULES);
+			const packages = Object.fromEntries(names.map((name) => [name, version]));
+			const record: GuestRecord = { release, packages, wanted: GUEST_MODULES };
+			await writeFile(join(target, "guest.json"), `${JSON.stringify(record, undefined, "\t")}\n`);
+		});
 		const busybox = join(dirname(dirname(directory)), "busybox");
 		if (options.update === true || (await readJson(join(busybox, "busybox.json"))) === undefined) {
 			await storeBusybox(apt, temporary, busybox, options.progress);
 		}
 	});
-}
-
-/** The packages that hold the current kernel, with their versions; the one that has it all (up to trixie) last. */
-async function kernelPackages(apt: Apt): Promise<Record<string, string>> {
-	const image = (await apt.show(META_PACKAGE)).get("depends")?.match(IMAGE_PACKAGE)?.[0];
-	if (image === undefined) throw new GuestError(`${META_PACKAGE} depends on no kernel image`, "Try another --suite.");
-	const fields = await apt.show(image);
-	const packages: Record<string, string> = {};
-	for (const part of new Set(fields.get("depends")?.match(PART_PACKAGE) ?? [])) {
-		packages[part] = (await apt.show(part)).get("version") ?? "";
-	}
-	packages[image] = fields.get("version") ?? "";
-	return packages;
-}
-
-/** Takes what a guest needs out of the unpacked packages. */
-async function storeKernel(tree: string, target: string, packages: Record<string, string>): Promise<void> {
-	const roots = [join(tree, "usr/lib/modules"), join(tree, "lib/modules")];
-	const found = await Promise.all(roots.map((root) => readdir(root).catch((): string[] => [])));
-	const root = roots.find((_, index) => found[index]?.length === 1);
-	const release = found.flat()[0];
-	if (root === undefined || release === undefined) {
-		throw new GuestError(`no modules in ${Object.keys(packages).join(", ")}`, "Try another --suite.");
-	}
-	const source = await moduleDirectory(join(root, release));
-	const modules = await resolveModules(source, GUEST_MODULES);
-	await mkdir(target, { recursive: true });
-	const images = [join(tree, "boot", `vmlinuz-${release}`), join(root, release, "vmlinuz")];
-	const copies = images.map((image) => copyFile(image, join(target, "vmlinuz")));
-	await Promise.any(copies).catch((cause: unknown) => {
-		throw new GuestError(`no vmlinuz in ${Object.keys(packages).join(", ")}`, "Try another --suite.", { cause });
-	});
-	for (const module of modules) {
-		const path = join(target, "modules", module.path);
-		await mkdir(dirname(path), { recursive: true });
-		await writeFile(path, module.data);
-	}
-	await writeFile(join(target, "modules", "modules.builtin"), source.builtin.map((line) => `${line}\n`).join(""));
-	const record: GuestRecord = { release, packages, wanted: GUEST_MODULES };
-	await writeFile(join(target, "guest.json"), `${JSON.stringify(record, undefined, "\t")}\n`);
 }
 
 async function storeBusybox(
@@ -218,12 +177,11 @@ async function storeBusybox(
 	directory: string,
 	progress: ProgressListener | undefined,
 ): Promise<void> {
-	const version = (await apt.show(BUSYBOX_PACKAGE)).get("version") ?? "";
+	const [fields] = await apt.show([BUSYBOX_PACKAGE]);
 	const [file] = await apt.download([BUSYBOX_PACKAGE], step(progress, `Downloading ${BUSYBOX_PACKAGE}`));
 	const tree = join(temporary, "busybox");
 	await unpackPackage(file as string, tree);
-	const candidates = [join(tree, "usr/bin/busybox"), join(tree, "bin/busybox")];
-	const binary = await Promise.any(candidates.map((path) => readFile(path)));
-	await writeComplete(join(directory, "busybox"), binary);
+	await writeComplete(join(directory, "busybox"), await readProgram(tree, "busybox"));
+	const version = fields?.get("version") ?? "";
 	await writeComplete(join(directory, "busybox.json"), `${JSON.stringify({ version })}\n`);
 }

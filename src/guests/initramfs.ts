@@ -3,8 +3,19 @@
  * Not compressed: unpacking a compressed one would be the guest's work, at an emulator's pace.
  */
 import { type ArchiveEntry, FileType, writeArchive } from "./cpio.ts";
-import { COMMAND_FILE, INIT } from "./init.ts";
-import { type KernelModule, modulesAlias, modulesDep } from "./modules.ts";
+import { HOTPLUG, HOTPLUG_FILE, INIT } from "./init.ts";
+import { fileSystems, type KernelModule, modulesAlias, modulesDep } from "./modules.ts";
+import {
+	COMMAND_FILE,
+	ENDING_PROGRAMS,
+	endingProgram,
+	INITTAB,
+	SESSION,
+	SESSION_FILE,
+	SHUTDOWN,
+	UNMOUNT,
+	UNMOUNT_FILE,
+} from "./session.ts";
 
 /** Drivers and file systems that a guest may need; what a kernel has built in, or not at all, is skipped. */
 export const GUEST_MODULES: readonly string[] = [
@@ -34,10 +45,6 @@ export interface InitramfsContents {
 	readonly files?: readonly ArchiveEntry[];
 }
 
-export class InitramfsError extends Error {
-	override readonly name = "InitramfsError";
-}
-
 const DIRECTORIES: readonly (readonly [path: string, permissions: number])[] = [
 	["bin", 0o755],
 	["dev", 0o755],
@@ -54,19 +61,10 @@ const DIRECTORIES: readonly (readonly [path: string, permissions: number])[] = [
 
 const TEXT_FILES: Readonly<Record<string, string>> = {
 	"etc/group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+	"etc/inittab": INITTAB,
 	"etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 	"etc/passwd": "root::0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
 };
-
-/**
- * Programs by which the kernel (when xenstore's control/shutdown says so) and users end the machine. Busybox's own ask an init daemon,
- * which there is none of here; nothing runs that would have to be told first.
- */
-const ENDING_PROGRAMS = ["halt", "poweroff", "reboot"];
-
-function endingProgram(name: string): string {
-	return `#!/bin/sh\nsync\nexec busybox ${name} -f "$@"\n`;
-}
 
 /** What busybox's DHCP client calls when it has got an address, or lost it. */
 const DHCP_SCRIPT = `#!/bin/sh
@@ -84,27 +82,18 @@ bound | renew)
 esac
 `;
 
+const PROGRAMS: Readonly<Record<string, string>> = {
+	init: INIT,
+	[HOTPLUG_FILE]: HOTPLUG,
+	[SESSION_FILE]: SESSION,
+	[UNMOUNT_FILE]: UNMOUNT,
+	"bin/shutdown": SHUTDOWN,
+	"etc/udhcpc/default.script": DHCP_SCRIPT,
+	...Object.fromEntries(ENDING_PROGRAMS.map((name) => [`bin/${name}`, endingProgram(name)])),
+};
+
 /** One directory for all programs, whatever path they are called by. */
 const LINKS: Readonly<Record<string, string>> = { sbin: "bin", "usr/bin": "../bin", "usr/sbin": "../bin" };
-
-/**
- * The names of the applets in a busybox binary, which keeps them sorted, each ended by a zero byte. Read from the bytes, so that
- * it works where an x86 Linux program cannot run.
- */
-export function busyboxApplets(busybox: Uint8Array): string[] {
-	const start = indexOf(busybox, [0, 0x5b, 0, 0x5b, 0x5b, 0]) + 1; // "[", "[[": the first two in ASCII order
-	if (start === 0) throw new InitramfsError("busybox-static has no list of applets: is it busybox?");
-	const end = indexOf(busybox, [0, 0], start);
-	return new TextDecoder().decode(busybox.subarray(start, end)).split("\0");
-}
-
-function indexOf(bytes: Uint8Array, pattern: readonly number[], from = 0): number {
-	const first = pattern[0] as number;
-	for (let at = bytes.indexOf(first, from); at >= 0; at = bytes.indexOf(first, at + 1)) {
-		if (pattern.every((byte, index) => bytes[at + index] === byte)) return at;
-	}
-	return -1;
-}
 
 /** A regular file for {@link InitramfsContents.files}. */
 export function regularFile(path: string, data: Uint8Array | string, permissions = 0o644): ArchiveEntry {
@@ -146,13 +135,11 @@ export function buildInitramfs(contents: InitramfsContents): Uint8Array {
 		device: { major: 5, minor: 1 },
 	});
 	for (const [path, text] of Object.entries(TEXT_FILES)) add(regularFile(path, text));
-	add(regularFile("init", INIT, 0o755));
 	add(regularFile("bin/busybox", contents.busybox, 0o755));
-	for (const applet of busyboxApplets(contents.busybox)) {
-		if (applet !== "busybox") add(symbolicLink(`bin/${applet}`, "busybox"));
-	}
-	add(regularFile("etc/udhcpc/default.script", DHCP_SCRIPT, 0o755));
-	for (const name of ENDING_PROGRAMS) add(regularFile(`bin/${name}`, endingProgram(name), 0o755));
+	// The other applets' links are made by /init: which there are, busybox itself knows.
+	add(symbolicLink("bin/sh", "busybox"));
+	for (const [path, text] of Object.entries(PROGRAMS)) add(regularFile(path, text, 0o755));
+	add(regularFile("etc/filesystems", fileSystems(contents.modules ?? [])));
 	if (contents.release !== undefined) {
 		const root = `lib/modules/${contents.release}`;
 		const modules = contents.modules ?? [];

@@ -4,18 +4,22 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { Output } from "../xen/boot/output.ts";
 import { decompressXz } from "../xen/boot/xz.ts";
+import { decompressZstd } from "../xen/boot/zstd.ts";
 import { ModuleError, type ModuleSource } from "./modules.ts";
 
 /** No module is larger; the largest of Debian's, uncompressed, has some 10 MiB. */
 const MODULE_LIMIT = 64 * 2 ** 20;
 
+function decompressed(data: Uint8Array, decompress: (input: Uint8Array, output: Output) => void): Uint8Array {
+	const output = new Output(MODULE_LIMIT, data.length * 4);
+	decompress(data, output);
+	return output.bytes.slice(0, output.length);
+}
+
 const DECOMPRESSORS: Readonly<Record<string, (data: Uint8Array) => Uint8Array>> = {
 	ko: (data) => data,
-	xz: (data) => {
-		const output = new Output(MODULE_LIMIT, data.length * 4);
-		decompressXz(data, output);
-		return output.bytes.slice(0, output.length);
-	},
+	xz: (data) => decompressed(data, decompressXz),
+	zst: (data) => decompressed(data, decompressZstd),
 	gz: (data) => gunzipSync(data, { maxOutputLength: MODULE_LIMIT }),
 };
 

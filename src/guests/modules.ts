@@ -142,3 +142,17 @@ export function modulesAlias(modules: readonly KernelModule[]): string {
 		.flatMap((module) => module.info.aliases.map((alias) => `alias ${alias} ${moduleName(module.path)}\n`))
 		.join("");
 }
+
+/**
+ * /etc/filesystems: what `mount` tries, in this order, if no type is given, beside those that are in the kernel already. Asked for one, the kernel
+ * has its module loaded by the alias "fs-TYPE".
+ */
+export function fileSystems(modules: readonly KernelModule[]): string {
+	const names = modules.flatMap(({ info }) => info.aliases.flatMap((alias) => /^fs-(.+)$/.exec(alias)?.[1] ?? []));
+	return DISK_FILE_SYSTEMS.filter((name) => names.includes(name))
+		.map((name) => `${name}\n`)
+		.join("");
+}
+
+/** Those that are on a disk. ext4 mounts its forerunners too. */
+const DISK_FILE_SYSTEMS = ["ext4", "squashfs"];

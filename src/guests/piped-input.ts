@@ -6,7 +6,7 @@
  */
 import type { Readable } from "node:stream";
 import type { ConsolePort } from "../toolstack/guest-domain.ts";
-import { READY_QUERY } from "./init.ts";
+import { READY_QUERY } from "./session.ts";
 
 const CTRL_D = new Uint8Array([4]);
 const NEWLINE = 10;

@@ -8,6 +8,7 @@ import { makeTemporary, temporaryDirectory, variableRemedy } from "../host/node/
 import { Apt, unpackPackage } from "./apt.ts";
 import { cacheDirectory, makeComplete } from "./cache.ts";
 import type { ProgressListener } from "./debian.ts";
+import { GuestError } from "./errors.ts";
 
 const PACKAGE = "grub-xen-host";
 const FILE = "usr/lib/grub-xen/grub-x86_64-xen.bin";
@@ -27,7 +28,14 @@ export async function pvGrub(listener: ProgressListener): Promise<string> {
 		const apt = await Apt.prepare(temporary, undefined);
 		await apt.update(listener("Fetching package lists"));
 		const [file] = await apt.download([PACKAGE], listener(`Fetching ${PACKAGE}`));
-		if (file !== undefined) await makeComplete(cached, (directory) => unpackPackage(file, directory));
+		await makeComplete(cached, async (directory) => {
+			await unpackPackage(file as string, directory);
+			await access(join(directory, FILE)).catch((cause: unknown) => {
+				throw new GuestError(`${PACKAGE} has no ${FILE}`, "Boot the image with our kernel: leave --own-kernel out.", {
+					cause,
+				});
+			});
+		});
 	} finally {
 		await rm(temporary, { recursive: true, force: true });
 	}

@@ -10,10 +10,11 @@ import type { DomainEnd } from "../toolstack/guest-domain.ts";
 import { parseSize } from "../toolstack/sizes.ts";
 import { cacheDirectory } from "./cache.ts";
 import { debianGuest, type FetchOptions, guestInitramfs } from "./debian.ts";
-import { COMMAND_WORD, SHARE_WORD, STATUS_NODE } from "./init.ts";
+import { COMMAND_WORD, SHARE_WORD } from "./init.ts";
 import { commandFile } from "./initramfs.ts";
 import { kernelCache } from "./kernel-cache.ts";
 import { attachPipes } from "./piped-input.ts";
+import { STATUS_NODE } from "./session.ts";
 
 const USUAL_MEMORY = "512M";
 

@@ -70,7 +70,17 @@ export function debianSources(sources: readonly PackageSource[]): PackageSource[
 /** The same archive with another suite of it, for a kernel from there. */
 export function withSuite(sources: readonly PackageSource[], suite: string): PackageSource[] {
 	const main = sources.find((source) => !/-security(\/|$)/.test(source.uri));
-	return main === undefined ? [] : [{ ...main, suites: [suite] }];
+	return main === undefined ? [] : [{ ...main, suites: suitesWith(suite) }];
+}
+
+/** Suites that have only some packages, and need another one beside them. */
+const PARTIAL_SUITE = /^(.+?)-(?:backports|backports-sloppy|updates|proposed-updates)$/;
+const EXPERIMENTAL = ["experimental", "rc-buggy"];
+
+/** A suite, and the one that has the packages which it does not have itself. */
+export function suitesWith(suite: string): string[] {
+	const whole = EXPERIMENTAL.includes(suite) ? "sid" : PARTIAL_SUITE.exec(suite)?.[1];
+	return whole === undefined ? [suite] : [suite, whole];
 }
 
 /** Writes sources in deb822 format, restricted to the packages of component main for the architecture of the guest. */

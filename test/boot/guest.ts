@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { EngineOptions } from "../../src/cpu/engine.ts";
 import { FileType, writeArchive } from "../../src/guests/cpio.ts";
 import { debianGuest, type FetchOptions, guestInitramfs } from "../../src/guests/debian.ts";
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import { type DomainEnd, Host, type Statistics } from "../../src/index.ts";
 
 const MIB = 2 ** 20;

@@ -4,7 +4,7 @@
  * that most of the kernel is in regions.
  */
 import { expect, test } from "vitest";
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import { lockstep } from "../cpu/lockstep/lockstep.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { SESSION } from "./checks.ts";

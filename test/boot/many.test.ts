@@ -58,7 +58,7 @@ it("leaves nothing of guests that ran at once, however each ended", async () => 
 			Promise.all(
 				shells.map(async (shell, index) => {
 					await shell.ready();
-					await shell.output("modprobe xen-blkfront; until [ -e /dev/xvda ]; do sleep 0.1; done");
+					await shell.output("until [ -e /dev/xvda ]; do sleep 0.1; done");
 					await work(shell, `g${index}`);
 				}),
 			),

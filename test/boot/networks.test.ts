@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import { type DomainEnd, type GuestDomain, Host, type NetworkInformation } from "../../src/index.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages, hypervisorComplaints } from "./guest.ts";

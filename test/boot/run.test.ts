@@ -18,7 +18,7 @@ const canMakeImages = spawnSync(mke2fs, ["-V"]).status === 0;
 /** An ext4 image with a little system: busybox, an init that tells of itself, a kernel and a grub.cfg. */
 async function makeImage(directory: string, kernel: string): Promise<string> {
 	const [root, image] = [join(directory, "root"), join(directory, "system.img")];
-	for (const folder of ["boot/grub", "bin", "sbin", "dev", "proc", "sys", "run", "tmp", "etc"])
+	for (const folder of ["boot/grub", "bin", "sbin", "dev", "proc", "sys", "run", "tmp", "etc", "mnt"])
 		mkdirSync(join(root, folder), { recursive: true });
 	copyFileSync(kernel, join(root, "boot/vmlinuz"));
 	writeFileSync(join(root, "boot/initrd"), await guestInitramfs(await debianGuest(), {}));
@@ -41,6 +41,11 @@ async function makeImage(directory: string, kernel: string): Promise<string> {
 	return image;
 }
 
+/** What debugfs answers. */
+function onImage(image: string, request: string): string {
+	return spawnSync(findProgram("debugfs") ?? "/sbin/debugfs", ["-R", request, image], { encoding: "utf8" }).stdout;
+}
+
 describe("paravirt run", () => {
 	let directory = "";
 	let kernel = "";
@@ -60,8 +65,6 @@ describe("paravirt run", () => {
 		writeFileSync(join(shared, "file"), "in the folder\n");
 		const script = [
 			"uname -a",
-			"modprobe xen-blkfront",
-			"until [ -b /dev/xvda ]; do sleep 0.1; done",
 			"cat /sys/block/xvda/queue/max_segments",
 			"head -n 1 /dev/xvda",
 			"echo written | dd of=/dev/xvda conv=notrunc bs=512 seek=1 2>/dev/null",
@@ -105,6 +108,18 @@ describe("paravirt run", () => {
 		expect(readFileSync(join(shared, "answer"), "utf8")).toBe("from the guest\n");
 	}, 200_000);
 
+	it.runIf(canMakeImages)("mounts a disk by what the ramdisk has, and leaves it clean", async () => {
+		const [root, image] = [join(directory, "data"), join(directory, "data.img")];
+		mkdirSync(root);
+		writeFileSync(join(root, "file"), "on the disk\n");
+		expect(spawnSync(mke2fs, ["-q", "-t", "ext4", "-d", root, image, "16M"]).status).toBe(0);
+		const script = "mount /dev/xvda /mnt && cat /mnt/file && echo written >/mnt/new";
+		const outcome = await runParavirt(["run", "--disk", image, "--", "sh", "-c", script]);
+		expect(outcome).toEqual({ status: 0, stdout: "on the disk\n", stderr: "" });
+		expect(onImage(image, "cat /new")).toBe("written\n");
+		expect(onImage(image, "features")).not.toContain("needs_recovery");
+	});
+
 	it.runIf(canMakeImages)(
 		"runs a command in a system on a disk, or boots its init with the usual kernel, or its own kernel by its grub.cfg",
 		async () => {
@@ -112,6 +127,17 @@ describe("paravirt run", () => {
 			const inside = await runParavirt(["run", image, "--", "cat", "/etc/name", "/etc/none"]);
 			expect(inside).toMatchObject({ status: 1, stderr: "" });
 			expect(inside.stdout).toMatch(/^the system on the disk\n.*\/etc\/none.*No such file/);
+			// A folder is mounted in that system, and leaves no trace on its disk.
+			const folder = join(directory, "folder");
+			mkdirSync(folder);
+			writeFileSync(join(folder, "file"), "in the folder\n");
+			const script = "cat /mnt/folder/file; echo from inside >/mnt/folder/answer; echo kept >/etc/kept";
+			const shared = await runParavirt(["run", image, "--share", folder, "--", "sh", "-c", script]);
+			expect(shared).toEqual({ status: 0, stdout: "in the folder\n", stderr: "" });
+			expect(readFileSync(join(folder, "answer"), "utf8")).toBe("from inside\n");
+			expect(onImage(image, "ls -l /mnt")).not.toContain("folder");
+			expect(onImage(image, "cat /etc/kept")).toContain("kept");
+			expect(onImage(image, "features")).not.toContain("needs_recovery");
 			const booted = await runParavirt(["run", image]);
 			expect(booted).toMatchObject({ status: 0 });
 			expect(booted.stdout).toMatch(/booted with the system on the disk: .*root=\/dev\/xvda rw/);

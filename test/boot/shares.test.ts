@@ -17,7 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import { type DomainEnd, Host } from "../../src/index.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages, hypervisorComplaints } from "./guest.ts";

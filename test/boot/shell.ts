@@ -1,6 +1,6 @@
 /** A shell in a guest that a test drives step by step, doing something on the host in between. */
 
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import type { GuestDomain } from "../../src/host/host.ts";
 
 export interface Answer {

@@ -1,6 +1,6 @@
 /** A person at the shell: what is typed comes one thing after another, and some of it is no text. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { SIZE_NODE } from "../../src/guests/init.ts";
+import { SIZE_NODE } from "../../src/guests/session.ts";
 import { type GuestDomain, Host } from "../../src/index.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages } from "./guest.ts";

@@ -16,7 +16,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { describeError } from "../../src/cli/errors.ts";
 import { runXl } from "../../src/cli/xl/xl.ts";
 import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import { type RunningDaemon, runDaemon } from "../toolstack/daemon/running.ts";
 import { complaints } from "./guest.ts";
 import { checkStore, guestRead, watcher } from "./store-beside.ts";
@@ -246,10 +246,9 @@ it("xl's verbs manage Debian's kernel", async () => {
 	const env = { ...utils, XENSTORED_PATH: running.paths.store };
 	if (utils !== undefined) await checkStore(env, shell, 1, "debian");
 
-	// A disk comes and goes.
+	// A disk comes and goes; the guest loads its driver when it comes.
 	const image = join(directory, "disk.img");
 	writeFileSync(image, new Uint8Array(4 * MIB).fill(0x2a, 0, 512));
-	await shell.run("modprobe xen-blkfront");
 	await xl("block-attach", "debian", image, "raw", "xvdb", "w");
 	expect(await shell.run("until [ -b /dev/xvdb ]; do sleep 0.1; done; cat /sys/block/xvdb/size")).toBe("8192");
 	expect(await shell.run("dd if=/dev/xvdb bs=4 count=1 2>/dev/null")).toBe("****");
@@ -262,7 +261,6 @@ it("xl's verbs manage Debian's kernel", async () => {
 	expect(await json("block-list", "debian")).toEqual([]);
 
 	// And a network interface.
-	await shell.run("modprobe xen-netfront");
 	await xl("network-attach", "debian", "mac=00:16:3e:0a:0b:0c", "bridge=lan");
 	expect(await shell.run("until [ -e /sys/class/net/eth0 ]; do sleep 0.1; done; cat /sys/class/net/eth0/address")).toBe(
 		"00:16:3e:0a:0b:0c",

@@ -1,6 +1,6 @@
 /** Debian's stock kernel and the store: what the guest finds, what it says of itself, and a shutdown that the toolstack asks for. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { READY_QUERY } from "../../src/guests/init.ts";
+import { READY_QUERY } from "../../src/guests/session.ts";
 import { type DomainEnd, Host } from "../../src/index.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages, hypervisorComplaints } from "./guest.ts";

@@ -73,6 +73,15 @@ describe("package sources", () => {
 		]);
 	});
 
+	it("have the whole suite beside one that has only some packages", () => {
+		const suites = (suite: string) => withSuite(debianSources(parseDeb822(DEB822)), suite)[0]?.suites;
+		expect(suites("trixie")).toEqual(["trixie"]);
+		expect(suites("bookworm-backports")).toEqual(["bookworm-backports", "bookworm"]);
+		expect(suites("bullseye-backports-sloppy")).toEqual(["bullseye-backports-sloppy", "bullseye"]);
+		expect(suites("stable-proposed-updates")).toEqual(["stable-proposed-updates", "stable"]);
+		expect(suites("experimental")).toEqual(["experimental", "sid"]);
+	});
+
 	it("are written as they were read", () => {
 		const sources = debianSources(parseDeb822(DEB822)).map((source) => ({ ...source, components: ["main"] }));
 		expect(parseDeb822(formatSources(sources))).toEqual(sources);

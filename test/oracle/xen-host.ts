@@ -8,6 +8,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { Apt, unpackPackage } from "../../src/guests/apt.ts";
 import { cacheDirectory, makeComplete } from "../../src/guests/cache.ts";
 import { type ArchiveEntry, FileType, writeArchive } from "../../src/guests/cpio.ts";
+import { kernelPackages } from "../../src/guests/packages.ts";
 
 export interface XenHost {
 	/** Path of the hypervisor, an ELF file. */
@@ -53,10 +54,9 @@ async function make(directory: string): Promise<void> {
 	const temporary = await mkdtemp(join(directory, "fetch-"));
 	const apt = await Apt.prepare(join(temporary, "apt"), undefined);
 	await apt.update(() => {});
-	const image = (await apt.show("linux-image-amd64")).get("depends")?.match(/\blinux-image-\d\S*/)?.[0];
-	if (image === undefined) throw new Error("linux-image-amd64 depends on no kernel");
+	const { names } = await kernelPackages(apt);
 	const tree = join(temporary, "tree");
-	for (const file of await apt.download([image, ...PACKAGES], () => {})) await unpackPackage(file, tree);
+	for (const file of await apt.download([...names, ...PACKAGES], () => {})) await unpackPackage(file, tree);
 	const boot = await readdir(join(tree, "boot"));
 	const inBoot = (pattern: RegExp): string => join(tree, "boot", boot.find((name) => pattern.test(name)) ?? "none");
 	await writeFile(join(directory, "xen"), gunzipSync(await readFile(inBoot(/^xen-.*\.gz$/))));

@@ -1,5 +1,5 @@
 /** What the daemon does for each request. Errors are the host's own. */
-import { SIZE_NODE } from "../../guests/init.ts";
+import { SIZE_NODE } from "../../guests/session.ts";
 import type { Host } from "../../host/node/host.ts";
 import { formatCrashReport } from "../../xen/crash.ts";
 import type { DomainConfig } from "../config/domain-config.ts";

@@ -10,7 +10,7 @@
  */
 import { parseArgs } from "node:util";
 import { findGuest } from "../../../src/cli/guest-files.ts";
-import { READY_QUERY } from "../../../src/guests/init.ts";
+import { READY_QUERY } from "../../../src/guests/session.ts";
 import { injectFault } from "./inject.ts";
 import { lockstep } from "./lockstep.ts";
 
