@@ -6,7 +6,7 @@ import { formatProtocol } from "./bzimage.ts";
 import type { ElfFile } from "./elf.ts";
 import { hex, mebibytes } from "./errors.ts";
 import { type KernelImage, openKernel } from "./kernel.ts";
-import { featureList, offersPv, parseXenNotes } from "./notes.ts";
+import { featureList, offersPv, otherOwners, parseXenNotes } from "./notes.ts";
 import { findPatchSites, type PatchSites } from "./patch-sites.ts";
 import type { Compression } from "./payload.ts";
 
@@ -33,6 +33,8 @@ export interface KernelReport {
 				readonly requiredFeatures: readonly string[];
 		  }
 		| undefined;
+	/** Whose notes it has in their place, in words; empty where it has none, or Xen's. */
+	readonly otherNotes: string;
 	/** "Xen PV", "Xen PVH", "PC": where the image can be started, and at which address. */
 	readonly environments: readonly { readonly name: string; readonly entry: number }[];
 	readonly patchSites: PatchSites | undefined;
@@ -105,6 +107,7 @@ export function inspectKernel(bytes: Uint8Array, options: { readonly name: strin
 			supportedFeatures: featureList(parameters.supportedFeatures),
 			requiredFeatures: featureList(parameters.requiredFeatures),
 		},
+		otherNotes: parameters === undefined ? otherOwners(elf) : "",
 		environments: environmentsOf(image),
 		patchSites: findPatchSites(elf),
 	};
@@ -117,7 +120,10 @@ function line(label: string, value: string): string {
 }
 
 function formatXen(report: KernelReport): string[] {
-	if (report.xen === undefined) return ["Xen: no notes; the kernel is not built for Xen"];
+	if (report.xen === undefined) {
+		const others = report.otherNotes === "" ? "" : ` (${report.otherNotes})`;
+		return [`Xen: no notes; the kernel is not built for Xen${others}`];
+	}
 	const { source, notes, supportedFeatures, requiredFeatures } = report.xen;
 	return [
 		source === "notes" ? "Xen notes" : "Xen notes (a __xen_guest section, as before Linux 2.6.23)",

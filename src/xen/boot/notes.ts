@@ -261,12 +261,33 @@ export function parseXenNotes(elf: ElfFile): XenParameters | undefined {
 	return section === undefined ? undefined : parseGuestString(cString(elf.contents(section)));
 }
 
+/** Owners that are named in a message, and characters of each. */
+const MOST_OWNERS = 4;
+const MOST_OWNER_LENGTH = 20;
+
+/**
+ * For a message: who else has notes in an image, where a loader passes over them; empty where nobody has. It may be the owner alone that is
+ * wrong: Debian's GNU Mach has all notes for Xen under the name "name".
+ */
+export function otherOwners(elf: ElfFile): string {
+	const owners = [...new Set(elf.notes().map(({ owner }) => owner))].filter((owner) => owner !== XEN_NOTE_OWNER);
+	const named = owners.slice(0, MOST_OWNERS).map((owner) => JSON.stringify(owner.slice(0, MOST_OWNER_LENGTH)));
+	if (named.length === 0) return "";
+	const more = owners.length > MOST_OWNERS ? " and others" : "";
+	return `its notes are those of ${named.join(", ")}${more}, and only the owner "${XEN_NOTE_OWNER}" counts`;
+}
+
 /** Whether a kernel starts as a PV guest: it names an entry point, or is a loader-agnostic image whose ELF entry is it. */
 export function offersPv(parameters: XenParameters | undefined): parameters is XenParameters {
 	if (parameters === undefined) return false;
 	if (parameters.entry !== undefined || parameters.source === "__xen_guest") return true;
 	// Linux without CONFIG_XEN_PV has all other notes; its ELF entry point is the native one.
 	return parameters.phys32Entry === undefined && !parameters.guestOs.startsWith("linux");
+}
+
+function withoutNotes(elf: ElfFile): string {
+	const others = otherOwners(elf);
+	return `it has no Xen notes, so it is not built for Xen${others === "" ? "" : ` (${others})`}`;
 }
 
 /**
@@ -281,7 +302,7 @@ export function requirePv(elf: ElfFile): XenParameters {
 			"no-xen-notes",
 			file,
 			parameters === undefined
-				? "it has no Xen notes, so it is not built for Xen"
+				? withoutNotes(elf)
 				: "its Xen notes name no PV entry point, so it is built for Xen HVM or PVH only",
 			"Use a kernel with CONFIG_XEN_PV=y, such as Debian's linux-image-amd64",
 		);

@@ -9,7 +9,7 @@ import {
 	ImageError,
 	openKernel,
 } from "../../../src/xen/boot/index.ts";
-import { KERNEL_ADDRESS, makeElf, makeKernel, pvNotes, VIRT_BASE } from "./images.ts";
+import { KERNEL_ADDRESS, makeElf, makeKernel, note, pvNotes, VIRT_BASE } from "./images.ts";
 
 const PAGES = 4096;
 const FRAMES = 8192;
@@ -341,6 +341,22 @@ describe("what the domain builder refuses", () => {
 		const pvh = failure(() => build({}, makeKernel(pvNotes({ 1: undefined, 18: 0x10_0000n }))));
 		expect(pvh.code).toBe("no-xen-notes");
 		expect(pvh.message).toMatch(/HVM or PVH only.*CONFIG_XEN_PV=y/);
+	});
+
+	it("a kernel whose notes have another owner than Xen, which it names", () => {
+		const refusal = (...owners: string[]): string => {
+			const notes = owners.map((owner) => note(6, "GNU Mach", owner));
+			const error = failure(() => build({}, makeKernel(Buffer.concat(notes))));
+			expect(error.code).toBe("no-xen-notes");
+			return error.message;
+		};
+		expect(refusal("name", "GNU", "name")).toContain(
+			'it has no Xen notes, so it is not built for Xen (its notes are those of "name", "GNU", and only the owner "Xen" counts)',
+		);
+		// What is in the file does not reach the terminal as it is, nor without end.
+		expect(refusal("\x1b[2J", "x".repeat(100), "xen", "c", "d")).toContain(
+			`those of "\\u001b[2J", "${"x".repeat(20)}", "xen", "c" and others, and`,
+		);
 	});
 });
 

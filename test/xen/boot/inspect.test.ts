@@ -2,7 +2,7 @@ import { gzipSync } from "fflate";
 import { describe, expect, it } from "vitest";
 import { formatReport, inspectKernel } from "../../../src/xen/boot/index.ts";
 import { operationLayouts } from "../../../src/xen/boot/pv-operations.ts";
-import { concat, KERNEL_ADDRESS, makeBzImage, makeKernel, pvNotes, type TestSection } from "./images.ts";
+import { concat, KERNEL_ADDRESS, makeBzImage, makeKernel, note, pvNotes, type TestSection } from "./images.ts";
 
 const inspect = (bytes: Uint8Array) => inspectKernel(bytes, { name: "vmlinuz" });
 
@@ -65,7 +65,11 @@ describe("inspecting a kernel", () => {
 	it("tells a kernel that is not for Xen, and one that is for PVH only", () => {
 		const plain = inspect(makeKernel(new Uint8Array(0)));
 		expect(plain.environments).toEqual([]);
-		expect(formatReport(plain)).toContain("not built for Xen");
+		expect(formatReport(plain)).toMatch(/^Xen: no notes; the kernel is not built for Xen$/m);
+		const mach = inspect(makeKernel(note(1, 5n, "name")));
+		expect(formatReport(mach)).toContain(
+			'not built for Xen (its notes are those of "name", and only the owner "Xen" counts)',
+		);
 		const pvh = inspect(makeKernel(pvNotes({ 1: undefined, 18: 0x100_0850n })));
 		expect(pvh.environments).toEqual([{ name: "Xen PVH", entry: 0x100_0850 }]);
 	});
