@@ -14,18 +14,31 @@ export interface ConsoleOptions {
 	readonly escapeKey: number;
 }
 
-/** Resolved when the domain has ended, or the user has left its console. */
+export interface AttachedConsole {
+	/** Resolved when the domain has ended, or the user has left its console. */
+	readonly ended: Promise<void>;
+}
+
+/**
+ * Resolved when the console is attached: all that the domain writes from then on is shown.
+ * @throws RemoteError if the daemon has no such domain or console
+ */
 export async function attachConsole(
 	session: Session,
 	domain: string,
 	{ number, restarts, escapeKey }: ConsoleOptions,
-): Promise<void> {
+): Promise<AttachedConsole> {
 	const client = await session.another();
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
 	let output: (bytes: Uint8Array) => void = () => {};
-	const stream = client.stream("console", { domain, number, restarts }, (event) =>
-		output(Buffer.from(event.output, "base64")),
-	);
+	let attach: () => void = () => {};
+	const attached = new Promise<void>((resolve) => {
+		attach = resolve;
+	});
+	const stream = client.stream("console", { domain, number, restarts }, (event) => {
+		attach();
+		output(Buffer.from(event.output, "base64"));
+	});
 	let detach: () => void | Promise<void> = () => {};
 	const left = new Promise<void>((leave) => {
 		detach = interactive
@@ -43,12 +56,14 @@ export async function attachConsole(
 					output = listener;
 				});
 	});
-	try {
-		await Promise.race([stream.result, left]);
-	} finally {
-		await detach();
-		client.close();
-	}
+	const ended = Promise.race([stream.result, left])
+		.then(() => {})
+		.finally(async () => {
+			await detach();
+			client.close();
+		});
+	await Promise.race([attached, ended]);
+	return { ended };
 }
 
 type SetOutput = (listener: (bytes: Uint8Array) => void) => void;
@@ -131,10 +146,11 @@ export const CONSOLE_VERB: Verb = {
 		const type = args.value("t") ?? "pv";
 		if (type !== "pv") throw new UsageError(`console: a PV guest has no console of type "${type}"`, "It has pv.");
 		const escapeKey = args.value("e");
-		await attachConsole(session, operand(args, 0), {
+		const { ended } = await attachConsole(session, operand(args, 0), {
 			number: wholeNumber("console", "console number", args.value("n") ?? "0"),
 			restarts: false,
 			escapeKey: escapeKey === undefined ? ESCAPE_KEY : escapeCharacter(escapeKey),
 		});
+		await ended;
 	},
 };

@@ -55,11 +55,11 @@ async function create(args: Arguments, session: Session): Promise<number | undef
 	const { id, name } = await daemon.request("create", { config, paused: true });
 	const end = waits ? follow(daemon, id, session, quiet) : undefined;
 	const console = args.has("c")
-		? attachConsole(session, String(id), { number: 0, restarts: true, escapeKey: ESCAPE_KEY })
+		? await attachConsole(session, String(id), { number: 0, restarts: true, escapeKey: ESCAPE_KEY })
 		: undefined;
 	if (!args.has("p")) await daemon.request("unpause", { domain: id });
 	if (waits && !quiet) session.note(`Waiting for domain ${name} (domid ${id}) to die [pid ${process.pid}]`);
-	await console;
+	await console?.ended;
 	await end;
 	return undefined;
 }

@@ -137,6 +137,8 @@ export const METHODS: { readonly [M in MethodName]: Implementation<M> } = {
 async function readConsole(guest: GuestDomain, buffer: ConsoleBuffer, caller: Caller<"console">): Promise<void> {
 	const { console } = buffer;
 	const reader = { output: (bytes: Uint8Array) => caller.event({ output: Buffer.from(bytes).toString("base64") }) };
+	// Who starts the domain now misses nothing of it.
+	reader.output(new Uint8Array(0));
 	const detach = buffer.attach(reader);
 	const stopRoom = caller.onRoom(() => buffer.resume(reader));
 	const stopTaken = console.onInputTaken(() => caller.takeInput());

@@ -96,8 +96,8 @@ export interface Methods {
 	/** Tells how it ends, and with `restarts` how those end that are started in its place; answers when no other follows. */
 	follow: { params: Of & { restarts: boolean }; result: null; event: EndEvent };
 	/**
-	 * Output of its console of that number (what nobody has read yet comes first), in base64; takes {@link Input}. Answers when the domain is
-	 * gone.
+	 * Output of its console of that number (what nobody has read yet comes first), in base64; takes {@link Input}. An event without output comes
+	 * as soon as it is attached: nothing that is written later is missed. Answers when the domain is gone.
 	 */
 	console: { params: Of & { number: number; restarts: boolean }; result: null; event: { readonly output: string } };
 	/** Rows and columns of the terminal that its console is on. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
 import { daemonPaths } from "../../../src/toolstack/daemon/paths.ts";
+import { assembleGuest, guestSources } from "../../guests/build.ts";
 import { assembleEchoGuest, canAssemble } from "../../host/echo-guest.ts";
 import { ownEnvironment } from "../../toolstack/daemon/running.ts";
 import { runOnTerminal, type TerminalStep } from "../on-terminal.ts";
@@ -18,6 +19,9 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 	const guest = canAssemble ? assembleEchoGuest() : { directory: home, kernel: "" };
 	const file = join(guest.directory, "ready.cfg");
 	writeFileSync(file, `name = "ready"\nkernel = "echo"\nextra = "ready"\nmemory = 8\n`);
+	/** It says some lines and powers off. */
+	const versions = guestSources().find(({ name }) => name === "xen_version");
+	const brief = canAssemble && versions !== undefined ? assembleGuest(versions, guest.directory) : "";
 	const paths = daemonPaths(environment);
 	const xl = (...args: string[]): Promise<Outcome> => runProgram([...COMMAND, ...args], { env: environment });
 	afterAll(async () => {
@@ -48,6 +52,17 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		expect((await again.request("list", {})).map(({ name }) => name)).toEqual(["Domain-0", "ready"]);
 		again.close();
 	}, 300_000);
+
+	it.each([["-c"], ["-Fc"]])("shows all that a domain says which is soon gone: create %s", async (...options) => {
+		const name = `brief${options.length}`;
+		const settings = [`name="${name}"`, `kernel="${brief}"`];
+		const { status, stdout, stderr } = await runProgram([...COMMAND, "create", "-q", ...options, file, ...settings], {
+			env: environment,
+		});
+		expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+		expect(stdout).toMatch(/^version=0x40011\n/);
+		expect(stdout).toMatch(/\n$/);
+	});
 
 	const ways: readonly (readonly [name: string, step: TerminalStep, status: number])[] = [
 		["q", ["ready", "q"], 0],
