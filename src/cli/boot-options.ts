@@ -36,6 +36,8 @@ export interface Particulars {
 /** The values of the options, checked. */
 export interface GuestOptions extends Omit<Particulars, "disks"> {
 	readonly ramdisk: string | undefined;
+	/** The whole command line; undefined: it is made of words of ours, and {@link Particulars.append}. */
+	readonly cmdline: string | undefined;
 	/** Bytes; undefined where it is not given. */
 	readonly memory: number | undefined;
 	readonly vcpus: number | undefined;
@@ -104,6 +106,21 @@ function checkNetworks(specifications: readonly string[], forwards: readonly str
 	return [{ ...first, forwards: forwards.map((text) => check("forward", text, parseForward)) }, ...others];
 }
 
+/** What would add words to the command line cannot go with one that is given as a whole. @throws UsageError */
+function checkCommandLine(
+	given: Arguments<GuestOptionName>,
+	command: readonly string[] | undefined,
+): string | undefined {
+	const line = given.text("cmdline");
+	if (line === undefined) return undefined;
+	const remedy = "Leave one of them out, or write its words into --cmdline.";
+	if (given.has("append")) throw new UsageError("--append: --cmdline is the whole command line", remedy);
+	if (command !== undefined) {
+		throw new UsageError("--cmdline: a command in the guest needs words of ours there", "Leave --cmdline out.");
+	}
+	return line;
+}
+
 /** @throws UsageError, FileError for a disk's image */
 export async function checkGuestOptions(
 	given: Arguments<GuestOptionName>,
@@ -126,6 +143,7 @@ export async function checkGuestOptions(
 	return {
 		...particulars,
 		ramdisk: text("ramdisk"),
+		cmdline: checkCommandLine(given, particulars.command),
 		memory,
 		vcpus: sizes.vcpus === undefined ? undefined : parseCount("vcpus", sizes.vcpus, 1, MOST_VCPUS),
 		shares: given.all("share").map(checkShare),

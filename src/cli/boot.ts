@@ -45,13 +45,14 @@ const KERNEL_OPTIONS = ["ramdisk", "suite", "update"] as const;
 
 const DAMAGES: readonly ImageErrorCode[] = ["not-a-kernel", "truncated", "malformed", "corrupt-payload"];
 
-/** The kernel's command line: ours first, so that --append can say otherwise. */
+/** The kernel's command line: --cmdline's, or our words first, so that --append can say otherwise. */
 function commandLine(
 	options: GuestOptions,
 	files: GuestFiles,
 	entry: string | undefined,
 	interactive: boolean,
 ): string {
+	if (options.cmdline !== undefined) return options.cmdline;
 	const words = ["console=hvc0"];
 	// Linux's front end takes 32 by itself: a megabyte is eight requests then.
 	if (options.disks.length > 0) words.push(`xen_blkfront.max_indirect_segments=${MAX_INDIRECT_SEGMENTS}`);

@@ -28,6 +28,7 @@ export const GUEST_OPTIONS = [
 	["kernel", { only: "run", value: "FILE", help: "vmlinuz or ELF kernel with Xen PV support (default: Debian's)" }],
 	["ramdisk", { value: "FILE", help: "Initial ramdisk (default: busybox and the kernel's modules)" }],
 	["append", { value: "ARGS", help: "Words to add to the kernel's command line" }],
+	["cmdline", { value: "TEXT", help: "The kernel's command line, exactly: nothing of ours comes before it" }],
 	["grub", { only: "boot", value: "FILE", help: "Boot what an entry of a grub.cfg, grub.conf or menu.lst describes" }],
 	[
 		"entry",

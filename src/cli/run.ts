@@ -12,7 +12,7 @@ import { Arguments, checkArguments } from "./options.ts";
 import { createProgress } from "./progress.ts";
 
 /** What the image's own grub.cfg says. */
-const GRUB_SAYS = ["kernel", "ramdisk", "root", "append", "suite", "update", "share"] as const;
+const GRUB_SAYS = ["kernel", "ramdisk", "root", "append", "cmdline", "suite", "update", "share"] as const;
 
 export const runCommandDefinition: CommandDef = { args: argumentsOf("run") };
 
@@ -30,6 +30,9 @@ export async function runGuestCommand(rest: readonly string[]): Promise<void> {
 	if (ownKernel) checkOwnKernel(image, given, command);
 	const disks = [...(image === undefined ? [] : [image]), ...given.all("disk")];
 	const root = given.text("root");
+	if (root !== undefined && given.has("cmdline")) {
+		throw new UsageError("--root: --cmdline is the whole command line", "Leave --root out, or --cmdline.");
+	}
 	if (root !== undefined && disks.length === 0) throw new UsageError("--root: there is no disk", "Add --disk FILE.");
 	const options = await checkGuestOptions(given, {
 		kernel: given.text("kernel"),
@@ -39,7 +42,7 @@ export async function runGuestCommand(rest: readonly string[]): Promise<void> {
 	});
 	if (ownKernel) return bootGuest({ ...options, kernel: await bootLoader() });
 	const device = root ?? (image === undefined ? undefined : options.disks[0]?.vdev);
-	if (device === undefined) return bootGuest(options);
+	if (device === undefined || options.cmdline !== undefined) return bootGuest(options);
 	// A system wants to write; one that is booted does that itself, after it has checked the disk.
 	const words = [`root=${device.startsWith("/") || device.includes("=") ? device : `/dev/${device}`}`, "rw"];
 	return bootGuest({ ...options, append: [...words, options.append].join(" ").trimEnd() });

@@ -34,6 +34,30 @@ describe.runIf(canAssemble)("paravirt boot", () => {
 		});
 	});
 
+	it.concurrent.each(["", "kernel.of=another -s", "console=ttyS0"])(
+		"gives the kernel exactly the command line that is wanted: %j",
+		async (line) => {
+			for (const command of ["boot", "run"]) {
+				const words = command === "boot" ? ["boot", kernel] : ["run", "--kernel", kernel];
+				const all = [...words, "--ramdisk", ramdisk, "--memory", "16M", `--cmdline=${line}`];
+				expect(await runParavirt(all, { input: "abc." })).toEqual({ status: 0, stdout: `${line}ABC`, stderr: "" });
+			}
+		},
+	);
+
+	it.concurrent("refuses what would add to a command line that is given as a whole", async () => {
+		const refused = async (args: readonly string[], what: string): Promise<void> => {
+			const { status, stdout, stderr } = await runParavirt([...args, "--cmdline", "x"]);
+			expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+			expect(stderr).toContain(what);
+		};
+		await refused(["boot", kernel, "--append", "y"], "--append: --cmdline is the whole command line");
+		await refused(["run", ramdisk, "--root", "xvda1"], "--root: --cmdline is the whole command line");
+		const { status, stderr } = await runParavirt(["run", "--cmdline", "x", "--", "true"]);
+		expect(status).toBe(2);
+		expect(stderr).toContain("--cmdline: a command in the guest needs words of ours there");
+	});
+
 	it.concurrent("ends with the guest though its input goes on", async () => {
 		expect(await boot(".", [], true)).toMatchObject({ status: 0, stdout: "console=hvc0" });
 	});
