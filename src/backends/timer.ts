@@ -13,10 +13,10 @@ export class ServiceTimer implements TimerOwner {
 	/** Calls `callback`, which must not throw, once at `deadline` (nanoseconds of system time); replaces what was set before. */
 	set(deadline: number, callback: () => void): void {
 		if (this.slot === undefined) return;
-		const { scheduler, timers } = this.hypervisor;
+		const { loop, timers } = this.hypervisor;
 		this.callback = callback;
 		timers.set(this.slot, deadline);
-		scheduler.timerArmed(deadline);
+		loop.timerArmed(deadline);
 	}
 
 	stop(): void {

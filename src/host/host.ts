@@ -288,7 +288,7 @@ export class Host {
 	}
 
 	statistics(): Statistics {
-		const { clock, domains, memory, processor, scheduler, trace } = this.hypervisor;
+		const { clock, domains, loop, memory, processor, scheduler, trace } = this.hypervisor;
 		const wallSeconds = (this.platform.milliseconds() - this.started) / 1000;
 		const cpu = this.platform.cpuSeconds();
 		const cpuSeconds = cpu === undefined || this.cpuAtStart === undefined ? null : cpu - this.cpuAtStart;
@@ -304,7 +304,7 @@ export class Host {
 			...trace.counters(),
 			tlbMisses: statistics?.tlbMisses ?? null,
 			execution: statistics === undefined ? null : executionStatistics(statistics),
-			scheduler: { ...scheduler.statistics },
+			scheduler: { ...scheduler.statistics, ...loop.statistics },
 			memory: {
 				machineBytes: memory.frames * PAGE_SIZE,
 				guestBytes: [...domains.values()].reduce((sum, domain) => sum + domain.pages, 0) * PAGE_SIZE,
@@ -331,13 +331,13 @@ export class Host {
 	/** Stops the machine: what runs on it stays where it is. */
 	stop(): void {
 		this.stopped = true;
-		this.hypervisor.scheduler.stop();
+		this.hypervisor.loop.stop();
 	}
 
 	private start(): void {
 		this.stopped = false;
-		// The scheduler returns when no domain is left; a domain that came in its last moment needs it again.
-		const run = async (): Promise<void> => this.hypervisor.scheduler.run();
+		// The loop returns when no domain is left; a domain that came in its last moment needs it again.
+		const run = async (): Promise<void> => this.hypervisor.loop.run();
 		this.loop = (this.loop ?? Promise.resolve()).then(run).catch((error: unknown) => this.failure?.(error));
 	}
 

@@ -80,14 +80,14 @@ export class FairShare implements TimerOwner {
 
 	/** For the parked domain that goes on first. */
 	private arm(): void {
-		const { domains, scheduler, timers } = this.hypervisor;
+		const { domains, loop, timers } = this.hypervisor;
 		let earliest = NEVER;
 		for (const domain of domains.values()) {
 			if (domain.parked) earliest = Math.min(earliest, resumeTime(domain));
 		}
 		if (earliest === NEVER) return;
 		timers.set(this.timer, earliest);
-		scheduler.timerArmed(earliest);
+		loop.timerArmed(earliest);
 	}
 }
 

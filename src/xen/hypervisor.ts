@@ -4,6 +4,7 @@
  */
 import type { Memory } from "../cpu/memory.ts";
 import type { CpuidResult, DescriptorLookup, Environment, Processor } from "../cpu/processor.ts";
+import { MainLoop } from "../machine/loop.ts";
 import { type Clock, RealClock } from "./clock.ts";
 import { cpuid } from "./cpuid.ts";
 import { type CrashReport, crashReport } from "./crash.ts";
@@ -30,6 +31,7 @@ export interface Hypervisor {
 	readonly domains: Map<number, Domain>;
 	readonly timers: TimerQueue;
 	readonly scheduler: Scheduler;
+	readonly loop: MainLoop;
 	/** Counters of all domains, and what is printed as it happens. */
 	readonly trace: Trace;
 	/** A context number for a new vCPU, or undefined where all are taken. */
@@ -67,6 +69,7 @@ class Machine implements Hypervisor, Environment {
 	readonly domains = new Map<number, Domain>();
 	readonly timers = new TimerQueue();
 	readonly scheduler: Scheduler;
+	readonly loop: MainLoop;
 	readonly trace: Trace;
 	readonly emitExits = emitFastPaths;
 	private readonly freeSlots: number[] = [];
@@ -82,6 +85,7 @@ class Machine implements Hypervisor, Environment {
 		this.guestMemory = new GuestMemory(this.memory, this.processor);
 		this.frames = new FrameTable(this.memory, this);
 		this.scheduler = new Scheduler(this, runVcpu, options.scheduler);
+		this.loop = new MainLoop(this.clock, this.timers, this.scheduler, options.scheduler);
 	}
 
 	cpuid(leaf: number, subleaf: number): CpuidResult {

@@ -1,13 +1,9 @@
 /**
- * Who runs, and for how long: the vCPUs that can run take turns on one thread, whose turn it is says fair-share.ts. It is also the machine's main loop: it fires
- * timers, lets time pass when all wait, and gives the host's event loop its turn every few milliseconds, so that terminal input,
- * files and signals reach the guests.
- *
- * The deterministic clock stops slices exactly at deadlines and jumps over idle time, so that only executed instructions decide what
- * happens when. What comes from the host (console input, disk completions) comes between slices; for a repeatable run it must be
- * there before, or be announced by {@link Scheduler.beginHostOperation}, which makes idle vCPUs wait for it.
+ * Who runs, and for how long: the vCPUs that can run take turns on one thread; whose turn it is says fair-share.ts, when turns are the machine's main loop
+ * (machine/loop.ts). With the deterministic clock slices stop exactly at deadlines.
  */
 import { CONTEXT_COUNT, CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
+import { type LoopOptions, type Runner, Turn } from "../machine/loop.ts";
 import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./abi/time.ts";
 import { RunstateName } from "./abi/vcpu.ts";
 import type { Domain } from "./domain.ts";
@@ -20,24 +16,17 @@ import { SHARED, shared } from "./vcpu-block.ts";
 /** Runs a vCPU for at most `fuel` instructions; returns early when it cannot go on or `vcpu.reschedule` is set. src/xen/run.ts */
 export type RunVcpu = (vcpu: Vcpu, fuel: number) => unknown;
 
-export interface SchedulerOptions {
+export interface SchedulerOptions extends LoopOptions {
 	/** Instructions that a vCPU may run while another waits for the processor. */
 	readonly quantum?: number;
 	/** Instructions that it may run at once while none does. */
 	readonly slice?: number;
-	/** Milliseconds of host time between two turns of the host's event loop. */
-	readonly hostInterval?: number;
-	/** Monotonic host time in milliseconds. */
-	readonly hostMilliseconds?: () => number;
 }
 
 /** Counters for --stats. */
 export interface SchedulerStatistics {
 	slices: number;
 	contextSwitches: number;
-	/** Times that all vCPUs waited, and nanoseconds of system time that passed meanwhile. */
-	idles: number;
-	idleNanoseconds: number;
 }
 
 /** The context that is loaded while no vCPU's is; no vCPU gets it. */
@@ -45,25 +34,20 @@ export const IDLE_CONTEXT = CONTEXT_COUNT - 1;
 
 const QUANTUM = 100_000;
 const SLICE = 2_000_000;
-const HOST_INTERVAL = 12;
-/** setTimeout's limit, and long enough: who waits looks again. */
-const LONGEST_WAIT = 3_600_000;
 const SHORTEST_REAL_SLICE = 2_000;
 /** A first guess of instructions a nanosecond, until it has been measured. */
 const INITIAL_SPEED = 0.1;
 
-export class Scheduler {
+export class Scheduler implements Runner {
 	/** The vCPU whose context is loaded. */
 	current: Vcpu | undefined;
-	readonly statistics: SchedulerStatistics = { slices: 0, contextSwitches: 0, idles: 0, idleNanoseconds: 0 };
+	readonly statistics: SchedulerStatistics = { slices: 0, contextSwitches: 0 };
 
 	private readonly quantum: number;
 	private readonly slice: number;
-	private readonly hostInterval: number;
-	private readonly hostMilliseconds: () => number;
 	/** All vCPUs of all domains, in their order of turns. */
 	private vcpus: Vcpu[] = [];
-	private turn = 0;
+	private nextTurn = 0;
 	/** There are vCPUs that are not among them yet. */
 	private incomplete = false;
 	private readonly share: FairShare;
@@ -73,14 +57,6 @@ export class Scheduler {
 	private sliceEnd = NEVER;
 	/** Instructions a nanosecond, for slices of real time. */
 	private speed = INITIAL_SPEED;
-	private hostOperations = 0;
-	private stopping = false;
-	private running = false;
-	private wakeUp: (() => void) | undefined;
-	private readonly waitListeners: (() => void)[] = [];
-	/** Something happened while the loop was about to wait. */
-	private woken = false;
-
 	constructor(
 		private readonly hypervisor: Hypervisor,
 		private readonly runVcpu: RunVcpu,
@@ -88,64 +64,9 @@ export class Scheduler {
 	) {
 		this.quantum = options.quantum ?? QUANTUM;
 		this.slice = options.slice ?? SLICE;
-		this.hostInterval = options.hostInterval ?? HOST_INTERVAL;
-		this.hostMilliseconds = options.hostMilliseconds ?? (() => performance.now());
 		this.share = new FairShare(hypervisor);
 		// Nobody's registers are in the running context, so that the first vCPU's are loaded like any other's.
 		hypervisor.processor.switchContext(IDLE_CONTEXT);
-	}
-
-	/**
-	 * Runs until no domain is left that could, or {@link stop}.
-	 * Between turns it waits on the host; it returns a promise but never runs twice at once.
-	 */
-	async run(): Promise<void> {
-		if (this.running) throw new Error("the scheduler is running already");
-		this.running = true;
-		this.stopping = false;
-		try {
-			while (!this.stopping && this.anyAlive()) {
-				const wait = this.turns();
-				if (this.stopping) break;
-				if (wait <= 0) await yieldToHost();
-				else await this.wait(wait);
-			}
-		} finally {
-			this.running = false;
-		}
-	}
-
-	/** Makes {@link run} return after the current slice. */
-	stop(): void {
-		this.stopping = true;
-		if (this.current !== undefined) this.current.reschedule = true;
-		this.wake();
-	}
-
-	/** Ends the wait of an idle machine: to be called when the host has changed something that a vCPU may wait for. */
-	wake(): void {
-		this.woken = true;
-		this.wakeUp?.();
-	}
-
-	/** Calls `listener` between slices whenever a vCPU has begun to wait: what services have gathered for it is due. */
-	onWait(listener: () => void): void {
-		this.waitListeners.push(listener);
-	}
-
-	/** A vCPU has begun to wait; public for tests. */
-	vcpuWaits(): void {
-		for (const listener of this.waitListeners) listener();
-	}
-
-	/** An operation of the host (a disk read) has begun whose end vCPUs may wait for: time must not jump over it. */
-	beginHostOperation(): void {
-		this.hostOperations++;
-	}
-
-	endHostOperation(): void {
-		this.hostOperations--;
-		this.wake();
 	}
 
 	/** Ends a vCPU's SCHEDOP_block or SCHEDOP_poll. */
@@ -156,7 +77,7 @@ export class Scheduler {
 		this.share.enter(vcpu);
 		vcpu.runstate.change(stateOf(vcpu), this.hypervisor.clock.now());
 		this.preempt(this.quantum);
-		this.wake();
+		this.hypervisor.loop.wake();
 	}
 
 	/** SCHEDOP_block: the vCPU waits for an event. */
@@ -183,7 +104,7 @@ export class Scheduler {
 		updateVcpuTime(vcpu);
 		vcpu.timers.start();
 		this.preempt(this.quantum);
-		this.wake();
+		this.hypervisor.loop.wake();
 	}
 
 	/** VCPUOP_down */
@@ -215,13 +136,13 @@ export class Scheduler {
 			if (stateOf(vcpu) === RunstateName.runnable) vcpu.runstate.change(RunstateName.runnable, now);
 		}
 		this.preempt(this.quantum);
-		this.wake();
+		this.hypervisor.loop.wake();
 	}
 
 	/** Gives a domain another share: a weight beside others', and hundredths of a processor at the most (0: no limit). */
 	setParameters(domain: Domain, weight: number, cap: number): void {
 		this.share.setParameters(domain, weight, cap);
-		this.wake();
+		this.hypervisor.loop.wake();
 	}
 
 	/** What the running vCPU has had done for it, beside the instructions that it executes; in instructions. */
@@ -238,56 +159,21 @@ export class Scheduler {
 		}
 		domain.watchdogs?.release();
 		this.vcpus = this.vcpus.filter((vcpu) => vcpu.domain !== domain);
-		this.turn = 0;
+		this.nextTurn = 0;
 	}
 
-	/** A timer was armed: a slice that would run past it ends at the next hypercall boundary, and a shorter one follows. */
-	timerArmed(deadline: number): void {
-		if (deadline < this.sliceEnd && this.sliceEnd !== NEVER && this.current !== undefined) {
-			this.current.reschedule = true;
-		}
-		if (this.wakeUp !== undefined) this.wake();
+	interrupt(deadline?: number): void {
+		if (this.current === undefined) return;
+		if (deadline === undefined || (deadline < this.sliceEnd && this.sliceEnd !== NEVER)) this.current.reschedule = true;
 	}
 
-	/**
-	 * Executes slices until the host wants its turn or nothing can run.
-	 * @returns milliseconds for which the host may wait: 0 only its turn, NEVER until something wakes us.
-	 */
-	turns(): number {
-		const { clock, timers } = this.hypervisor;
-		const hostDeadline = this.hostMilliseconds() + this.hostInterval;
-		do {
-			this.woken = false;
-			const now = clock.now();
-			if (timers.next() <= now) timers.expire(now);
-			const vcpu = this.pick();
-			if (vcpu !== undefined) {
-				this.execute(vcpu);
-				if (vcpu.blocked) this.vcpuWaits();
-				// Simple guests ask for the end of a host's operation again and again, with SCHEDOP_yield: it cannot come before the host's turn.
-				if (vcpu.yielded && this.hostOperations > 0 && !this.othersWait()) return 0;
-				continue;
-			}
-			if (!this.anyAlive()) return 0;
-			const wait = this.idle(now);
-			if (wait > 0) return wait;
-		} while (!this.stopping && this.hostMilliseconds() < hostDeadline);
-		return 0;
-	}
-
-	/** Nothing can run: lets deterministic time jump. @returns milliseconds to wait, 0 to go on at once. */
-	private idle(now: number): number {
-		const { clock, timers } = this.hypervisor;
-		if (this.stopping || this.woken) return 0;
-		const deadline = timers.next();
-		this.statistics.idles++;
-		if (clock.deterministic) {
-			if (deadline === NEVER || this.hostOperations > 0) return NEVER;
-			clock.skipTo(deadline);
-			this.statistics.idleNanoseconds += Math.max(0, deadline - now);
-			return 0;
-		}
-		return deadline === NEVER ? NEVER : (deadline - now) / NANOSECONDS_PER_MILLISECOND;
+	turn(): Turn {
+		const vcpu = this.pick();
+		if (vcpu === undefined) return Turn.none;
+		this.execute(vcpu);
+		if (vcpu.blocked) this.hypervisor.loop.waitBegun();
+		// Simple guests ask for the end of a host's operation again and again, with SCHEDOP_yield.
+		return vcpu.yielded && !this.othersWait() ? Turn.polled : Turn.done;
 	}
 
 	/** The vCPU whose turn it is, or undefined where none can run. */
@@ -298,7 +184,7 @@ export class Scheduler {
 		const { vcpus } = this;
 		const { length } = vcpus;
 		let best = -1;
-		for (let tried = 0, index = this.turn; tried < length; tried++, index++) {
+		for (let tried = 0, index = this.nextTurn; tried < length; tried++, index++) {
 			if (index >= length) index = 0;
 			const vcpu = vcpus[index] as Vcpu;
 			if (!canRun(vcpu) || (vcpu === current && vcpu.yielded)) continue;
@@ -309,7 +195,7 @@ export class Scheduler {
 		if (current !== undefined) current.yielded = false;
 		const chosen = best < 0 ? alone : vcpus[best];
 		if (chosen === undefined) return undefined;
-		if (best >= 0) this.turn = best + 1;
+		if (best >= 0) this.nextTurn = best + 1;
 		this.used = 0;
 		this.share.choose(chosen);
 		return chosen;
@@ -378,7 +264,7 @@ export class Scheduler {
 	/** Real slices end about when the host wants its turn; deterministic ones must not depend on the host's speed. */
 	private longestSlice(deterministic: boolean): number {
 		if (deterministic) return this.slice;
-		const interval = this.hostInterval * NANOSECONDS_PER_MILLISECOND * this.speed;
+		const interval = this.hypervisor.loop.hostInterval * NANOSECONDS_PER_MILLISECOND * this.speed;
 		return Math.floor(Math.max(SHORTEST_REAL_SLICE, Math.min(this.slice, interval)));
 	}
 
@@ -428,26 +314,9 @@ export class Scheduler {
 		vcpu.timers.stopPoll();
 	}
 
-	private anyAlive(): boolean {
+	get alive(): boolean {
 		for (const domain of this.hypervisor.domains.values()) if (isAlive(domain)) return true;
 		return false;
-	}
-
-	/** Waits until {@link wake}, at most `milliseconds`. */
-	private wait(milliseconds: number): Promise<void> {
-		const { clock } = this.hypervisor;
-		const start = clock.now();
-		return new Promise((resolve) => {
-			const done = () => {
-				clearTimeout(timeout);
-				this.wakeUp = undefined;
-				this.statistics.idleNanoseconds += clock.now() - start;
-				resolve();
-			};
-			const timeout = setTimeout(done, Math.min(milliseconds, LONGEST_WAIT));
-			this.wakeUp = done;
-			if (this.woken || this.stopping) done();
-		});
 	}
 }
 
@@ -465,20 +334,4 @@ function stateOf(vcpu: Vcpu): number {
 	if (!vcpu.online || shutdown !== undefined) return RunstateName.offline;
 	if (vcpu.blocked) return RunstateName.blocked;
 	return paused ? RunstateName.offline : RunstateName.runnable;
-}
-
-/** One turn of the host's event loop: setImmediate in Node, a message where there is none. */
-function yieldToHost(): Promise<void> {
-	return new Promise((resolve) => {
-		if (typeof setImmediate === "function") {
-			setImmediate(resolve);
-			return;
-		}
-		const { port1, port2 } = new MessageChannel();
-		port1.onmessage = () => {
-			port1.close();
-			resolve();
-		};
-		port2.postMessage(undefined);
-	});
 }

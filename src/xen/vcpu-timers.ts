@@ -103,7 +103,7 @@ export class VcpuTimers implements TimerOwner {
 
 	private arm(slot: number, deadline: number): void {
 		this.queue.set(slot, deadline);
-		this.vcpu.domain.hypervisor.scheduler.timerArmed(deadline);
+		this.vcpu.domain.hypervisor.loop.timerArmed(deadline);
 	}
 }
 
@@ -143,10 +143,10 @@ export class Watchdogs implements TimerOwner {
 		const slot = this.slots[index];
 		if (slot === undefined) return;
 		this.active[index] = true;
-		const { clock, scheduler } = this.domain.hypervisor;
+		const { clock, loop } = this.domain.hypervisor;
 		const deadline = clock.now() + seconds * NANOSECONDS_PER_SECOND;
 		this.queue.set(slot, deadline);
-		scheduler.timerArmed(deadline);
+		loop.timerArmed(deadline);
 	}
 
 	timerExpired(): void {

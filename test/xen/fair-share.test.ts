@@ -27,16 +27,16 @@ async function spin(
 	for (const guest of guests) guest.call(Call.vcpu, VcpuOp.stopPeriodicTimer, 0, 0);
 	prepare(guests);
 	const had = guests.map(() => 0);
-	const { scheduler, clock } = machine.hypervisor;
+	const { clock, loop } = machine.hypervisor;
 	machine.processor.onRun = (fuel, slot) => {
 		const index = guests.findIndex((guest) => guest.vcpu().slot === slot);
 		const executed = act(index, fuel, guests);
 		machine.processor.executed += executed;
 		had[index] = (had[index] as number) + executed;
-		if (clock.now() >= end) scheduler.stop();
+		if (clock.now() >= end) loop.stop();
 		return Exit.fuel;
 	};
-	await scheduler.run();
+	await loop.run();
 	return { machine, guests, had };
 }
 
@@ -58,7 +58,7 @@ describe("shares of the processor", () => {
 			(guest as Guest).hypervisor.scheduler.setParameters((guest as Guest).domain, 256, 25);
 		});
 		expect((had[0] as number) / machine.hypervisor.clock.now()).toBeCloseTo(0.25, 1);
-		expect(machine.hypervisor.scheduler.statistics.idleNanoseconds).toBeGreaterThan(400 * MILLISECOND);
+		expect(machine.hypervisor.loop.statistics.idleNanoseconds).toBeGreaterThan(400 * MILLISECOND);
 	});
 
 	it("leave to others what a capped domain may not use", async () => {

@@ -223,7 +223,7 @@ describe("scheduler", () => {
 	it("gives the host its turn at once where the only guest yields until an operation of the host's has ended", async () => {
 		const machine = createMachine();
 		const guest = machine.addGuest();
-		const { scheduler } = guest.hypervisor;
+		const { loop, scheduler } = guest.hypervisor;
 		let yields = 0;
 		let ended = false;
 		script(machine, guest, () => {
@@ -233,12 +233,12 @@ describe("scheduler", () => {
 			return 100;
 		});
 		scheduler.bringUp(guest.vcpu());
-		scheduler.beginHostOperation();
+		loop.beginHostOperation();
 		setImmediate(() => {
 			ended = true;
-			scheduler.endHostOperation();
+			loop.endHostOperation();
 		});
-		await scheduler.run();
+		await loop.run();
 		// One before the host's turn, a second where the turn ends as it comes, and the last.
 		expect(yields).toBeLessThanOrEqual(3);
 	});
@@ -269,7 +269,7 @@ describe("scheduler", () => {
 				guest.memory.setU8(info + 1, 1);
 				return 250;
 			});
-			await guest.hypervisor.scheduler.run();
+			await guest.hypervisor.loop.run();
 			log.push(`${machine.processor.executed} ${guest.hypervisor.clock.now()}`);
 			return log;
 		};
@@ -289,10 +289,10 @@ describe("scheduler", () => {
 		const had = [0, 0, 0];
 		script(machine, guest, (vcpu, fuel) => {
 			had[vcpu] = (had[vcpu] as number) + fuel;
-			if (machine.processor.executed > 90_000) guest.hypervisor.scheduler.stop();
+			if (machine.processor.executed > 90_000) guest.hypervisor.loop.stop();
 			return fuel;
 		});
-		await guest.hypervisor.scheduler.run();
+		await guest.hypervisor.loop.run();
 		expect(Math.max(...had) - Math.min(...had)).toBeLessThanOrEqual(1000);
 		const runnable = guest.domain.vcpus.map((vcpu) => vcpu.runstate.times[1] as number);
 		for (const time of runnable) expect(time).toBeGreaterThan(50_000);
@@ -305,11 +305,11 @@ describe("scheduler", () => {
 		const order: number[] = [];
 		script(machine, guest, (vcpu) => {
 			order.push(vcpu);
-			if (order.length === 6) guest.hypervisor.scheduler.stop();
+			if (order.length === 6) guest.hypervisor.loop.stop();
 			sched(guest, vcpu, SchedOp.yield);
 			return 5;
 		});
-		await guest.hypervisor.scheduler.run();
+		await guest.hypervisor.loop.run();
 		expect(order).toEqual([0, 1, 0, 1, 0, 1]);
 	});
 
@@ -324,9 +324,9 @@ describe("scheduler", () => {
 		guest.memory.setU8(info + 1, 1);
 		guest.memory.fill(info + 8, 8, 0);
 		let runs = 0;
-		const { scheduler, clock } = guest.hypervisor;
+		const { loop, clock } = guest.hypervisor;
 		guest.call(Call.setTimer, 1e12);
-		scheduler.beginHostOperation();
+		loop.beginHostOperation();
 		script(machine, guest, () => {
 			runs++;
 			if (runs === 1) {
@@ -334,14 +334,14 @@ describe("scheduler", () => {
 				guest.memory.setU8(info + 1, 1);
 				setTimeout(() => {
 					guest.domain.events.send(other);
-					scheduler.endHostOperation();
+					loop.endHostOperation();
 				}, 5);
 			} else {
 				sched(guest, 0, SchedOp.shutdown, 0);
 			}
 			return 1;
 		});
-		await scheduler.run();
+		await loop.run();
 		expect(runs).toBe(2);
 		expect(clock.now()).toBeLessThan(1e12);
 	});
@@ -357,7 +357,7 @@ describe("scheduler", () => {
 			machine.processor.executed++;
 			return Exit.fuel;
 		};
-		await guest.hypervisor.scheduler.run();
+		await guest.hypervisor.loop.run();
 		expect([guest.domain.shutdown, other.domain.shutdown]).toEqual([3, 0]);
 		expect(guest.domain.crashReason).toContain("impossible");
 	});
@@ -365,12 +365,12 @@ describe("scheduler", () => {
 	it("forgets a domain that is taken away, timers and context with it", async () => {
 		const machine = createMachine();
 		const guest = machine.addGuest();
-		const { scheduler, timers, domains } = guest.hypervisor;
+		const { loop, scheduler, timers, domains } = guest.hypervisor;
 		script(machine, guest, () => {
-			scheduler.stop();
+			loop.stop();
 			return 10;
 		});
-		await scheduler.run();
+		await loop.run();
 		expect(scheduler.current).toBe(guest.vcpu());
 		expect(timers.next()).toBeLessThan(Number.POSITIVE_INFINITY);
 		scheduler.remove(guest.domain);

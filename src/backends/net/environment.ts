@@ -10,21 +10,21 @@ const PATIENCE = 500;
 /**
  * To be called when something of the host's network is on its way: deterministic time waits a while for what may come of it.
  */
-export function hostActivity({ clock, scheduler }: Hypervisor): () => void {
+export function hostActivity({ clock, loop }: Hypervisor): () => void {
 	let patience: ReturnType<typeof setTimeout> | undefined;
 	return () => {
 		if (!clock.deterministic) return;
-		if (patience === undefined) scheduler.beginHostOperation();
+		if (patience === undefined) loop.beginHostOperation();
 		else clearTimeout(patience);
 		patience = setTimeout(() => {
 			patience = undefined;
-			scheduler.endHostOperation();
+			loop.endHostOperation();
 		}, PATIENCE);
 	};
 }
 
 export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): NatEnvironment {
-	const { clock, log, scheduler } = hypervisor;
+	const { clock, log, loop } = hypervisor;
 	const timer = new ServiceTimer(hypervisor);
 	// Any numbers will do where they are to be the same each time.
 	let last = 0;
@@ -41,8 +41,8 @@ export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): Na
 			return last;
 		},
 		log: (text) => log.write(text),
-		beginHostOperation: () => scheduler.beginHostOperation(),
-		endHostOperation: () => scheduler.endHostOperation(),
+		beginHostOperation: () => loop.beginHostOperation(),
+		endHostOperation: () => loop.endHostOperation(),
 		hostActivity: hostActivity(hypervisor),
 	};
 }

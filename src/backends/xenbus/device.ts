@@ -133,12 +133,12 @@ export class BackendDevice {
 
 	/** Marks that vCPUs may be waiting for `operation` of the host, so that deterministic time does not jump over its end. */
 	async hostOperation<T>(operation: Promise<T>): Promise<T> {
-		const { scheduler } = this.domain.hypervisor;
-		scheduler.beginHostOperation();
+		const { loop } = this.domain.hypervisor;
+		loop.beginHostOperation();
 		try {
 			return await operation;
 		} finally {
-			scheduler.endHostOperation();
+			loop.endHostOperation();
 		}
 	}
 

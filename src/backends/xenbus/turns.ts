@@ -39,7 +39,7 @@ export class Turns {
 	constructor(hypervisor: Hypervisor) {
 		this.next = new Batch(hypervisor);
 		this.gathered = new Batch(hypervisor);
-		hypervisor.scheduler.onWait(() => this.gathered.run());
+		hypervisor.loop.onWait(() => this.gathered.run());
 	}
 
 	/** Calls `work` in a later turn; in the order of the calls. It must not throw. */

@@ -125,7 +125,7 @@ export function createBusMachine(): BusMachine {
 			return front;
 		},
 		turn: () => {
-			hypervisor.scheduler.vcpuWaits();
+			hypervisor.loop.waitBegun();
 			hypervisor.timers.expire(hypervisor.clock.now());
 		},
 	};
