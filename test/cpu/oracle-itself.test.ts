@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { Engine } from "./oracle/engine.ts";
 import { catalogueForms } from "./oracle/forms.ts";
 import { Native, unavailable } from "./oracle/native.ts";
-import { Result, resultLength } from "./oracle/records.ts";
+import { Case, Result, resultLength } from "./oracle/records.ts";
 import { compareEngines, type RunOptions } from "./oracle/run.ts";
 
 const options: RunOptions = {
@@ -44,6 +44,34 @@ describe.skipIf(unavailable() !== undefined)("the host's processor, compared wit
 			expect((await compareEngines(native, native, forms, options)).mismatches).toBe(0);
 			expect((await compareEngines(native, spoiling, forms, options)).mismatches).toBe(spoilt);
 			expect(spoilt).toBeGreaterThan(15);
+		} finally {
+			native.close();
+		}
+	});
+	test("a case that never ends is named and counted, and the others go on", async () => {
+		const native = new Native();
+		const forms = catalogueForms();
+		const JMP_TO_ITSELF = Uint8Array.of(0xeb, 0xfe);
+		/** The host, with a loop in place of two cases. */
+		const looping: Engine = {
+			run(batch) {
+				const { bytes, view } = batch;
+				for (const index of [17, 40]) {
+					const at = batch.offset(index);
+					bytes.set(JMP_TO_ITSELF, at + Case.code);
+					view.setUint8(at + Case.codeLength, JMP_TO_ITSELF.length);
+					view.setUint8(at + Case.step, 0);
+				}
+				return native.run(batch);
+			},
+		};
+		try {
+			const summary = await compareEngines(looping, native, forms, { ...options, cases: 64 });
+			expect(summary.endless).toEqual(
+				[17, 40].map((index) => ({ index, names: `${forms[index]!.name} (${forms[index]!.encoding})` })),
+			);
+			expect(summary.mismatches).toBe(0);
+			expect(summary.cases).toBe(64);
 		} finally {
 			native.close();
 		}

@@ -18,7 +18,7 @@ import {
 	upperHalfKept,
 	x87Tolerance,
 } from "./differences.ts";
-import { Result } from "./records.ts";
+import { NEVER_ENDS, Result } from "./records.ts";
 import {
 	type Subject,
 	undefinedBits,
@@ -127,7 +127,7 @@ export function flagNames(rflags: number): string {
 export function vectorName(result: ResultAt, stepped: boolean): string {
 	const vector = u32(result, Result.vector);
 	if (vector === BREAKPOINT || (stepped && vector === STEPPED)) return "completed";
-	if (vector >= 0xf0) return vector === 0xff ? "never ends" : `exit ${vector - 0xf0}`;
+	if (vector >= 0xf0) return vector === NEVER_ENDS ? "never ends" : `exit ${vector - 0xf0}`;
 	const names: Readonly<Record<number, string>> = {
 		0: "#DE",
 		1: "#DB",

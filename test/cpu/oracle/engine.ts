@@ -18,6 +18,7 @@ import {
 	DATA_BYTES,
 	FS_BASE,
 	GS_BASE,
+	NEVER_ENDS,
 	READ_ONLY,
 	READ_ONLY_BYTES,
 	Result,
@@ -76,9 +77,6 @@ const EFER = 0xd01;
 /** Repeated instructions may take several goes; what needs more never ends. */
 const FUEL = 20_600;
 const WITH_ERROR_CODE: ReadonlySet<number> = new Set([8, 10, 11, 12, 13, 14, 17]);
-
-/** What the host reports for a case that did not end: no vector has this number. */
-export const NEVER_ENDS = 0xff;
 
 export class EmulatedEngine implements Engine {
 	private readonly memory = new Memory(FRAMES);

@@ -108,6 +108,7 @@ try {
 	if (values.verbose) process.stderr.write("\n");
 	for (const report of summary.reports) console.log(`${report}\n`);
 	console.log(table(summary));
+	for (const { index, names } of summary.endless) console.log(`never ends on the host: case ${index}, ${names}`);
 	if (values.verbose) {
 		const never = summary.forms.filter(({ cases, completed }) => cases > 0 && completed === 0);
 		console.log(`Never completed: ${never.map(({ form }) => `${form.name} ${form.encoding}`).join("; ") || "none"}`);

@@ -80,6 +80,9 @@ export const Result = {
 	maxBytes: 640 + DATA_BYTES * 2,
 } as const;
 
+/** In place of a vector, for a case that does not end: no vector has this number. */
+export const NEVER_ENDS = 0xff;
+
 /** A batch of cases in the form of the file that native.c reads. */
 export class CaseBatch {
 	readonly buffer: ArrayBuffer;

@@ -7,7 +7,7 @@ import { CaseWriter } from "./case.ts";
 import { agree, type Difference, differences, type ResultAt } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { commonBackground, fill, Generator, type GeneratorOptions } from "./generator.ts";
-import { CaseBatch, Result, resultLength } from "./records.ts";
+import { CaseBatch, NEVER_ENDS, Result, resultLength } from "./records.ts";
 import { describe } from "./report.ts";
 import { everUndefinedFlags, mnemonic, subjectOf } from "./undefined.ts";
 
@@ -39,9 +39,17 @@ export interface FormSummary {
 	firstIndex: number;
 }
 
+export interface EndlessCase {
+	readonly index: number;
+	/** Its instructions. */
+	readonly names: string;
+}
+
 export interface RunSummary {
 	readonly cases: number;
 	readonly mismatches: number;
+	/** Cases that never end on the reference: counted and named, and compared with nothing. */
+	readonly endless: readonly EndlessCase[];
 	readonly reports: readonly string[];
 	readonly forms: readonly FormSummary[];
 }
@@ -67,6 +75,9 @@ export async function compareEngines(
 		(form): FormSummary => ({ form, cases: 0, completed: 0, mismatches: 0, what: new Map(), firstIndex: -1 }),
 	);
 	const reports: string[] = [];
+	const endless: EndlessCase[] = [];
+	const namesOf = (drawn: readonly number[]): string =>
+		drawn.map((form) => `${forms[form]!.name} (${forms[form]!.encoding})`).join(", ");
 	let mismatches = 0;
 	const end = options.first + options.cases;
 
@@ -97,7 +108,8 @@ export async function compareEngines(
 				summary.cases++;
 				if (vector === BREAKPOINT || vector === STEPPED) summary.completed++;
 			}
-			if (!agree(a, b)) {
+			if (vector === NEVER_ENDS) endless.push({ index, names: namesOf(generator.formIndices(index)) });
+			else if (!agree(a, b)) {
 				const drawn = generator.formIndices(index);
 				const found = explain(generator, index, batch, i, a, b, drawn);
 				if (found.length > 0) {
@@ -109,8 +121,7 @@ export async function compareEngines(
 						for (const kind of new Set(found.map(kindOf))) summary.what.set(kind, (summary.what.get(kind) ?? 0) + 1);
 					}
 					if (reports.length < options.maxReports) {
-						const names = drawn.map((form) => `${forms[form]!.name} (${forms[form]!.encoding})`).join(", ");
-						reports.push(describe(batch, i, names, found, `${options.reproduce} --reproduce ${index}`));
+						reports.push(describe(batch, i, namesOf(drawn), found, `${options.reproduce} --reproduce ${index}`));
 					}
 				}
 			}
@@ -119,7 +130,7 @@ export async function compareEngines(
 		}
 		options.onProgress?.(from + batch.count - options.first, mismatches);
 	}
-	return { cases: options.cases, mismatches, reports, forms: summaries };
+	return { cases: options.cases, mismatches, endless, reports, forms: summaries };
 }
 
 function viewOf(bytes: Uint8Array): DataView {
