@@ -107,6 +107,33 @@ export function agree(expected: ResultAt, got: ResultAt): boolean {
 	return equalWords(expected, got, Result.bytes, changes * 16);
 }
 
+/** {@link vectorName} without the "present" bit of a page fault where that is Linux's invention. */
+export function outcomeName(result: ResultAt, stepped: boolean): string {
+	const text = vectorName(result, stepped);
+	const [, code, address] = /^#PF\((0x[0-9a-f]+)\) at (0x[0-9a-f]+)$/.exec(text) ?? [];
+	if (code === undefined || !sanitised(Number(BigInt.asIntN(64, BigInt(address!))))) return text;
+	return `#PF(${hex32(Number(code) & ~1)}) at ${address}`;
+}
+
+/** All that {@link agree} compares, as text, less some flags. */
+export function answerText(answer: ResultAt, ignoredFlags: number): string {
+	const words = (from: number, bytes: number): string =>
+		Array.from({ length: bytes / 8 }, (_, index) => hex64(answer, from + index * 8)).join(" ");
+	const tags = answer.view.getUint8(answer.offset + Result.x87Tags);
+	return [
+		outcomeName(answer, false),
+		hex32(u32(answer, Result.rflags) & COMPARED_FLAGS & ~ignoredFlags),
+		words(Result.rip, 8),
+		words(Result.mxcsr, 8),
+		hex32(tags),
+		hex32(u32(answer, Result.selectors)),
+		words(Result.selectors + 4, 8),
+		words(Result.fsBase, 16),
+		words(Result.gpr, 512),
+		words(Result.bytes, u32(answer, Result.changes) * 16),
+	].join("\n");
+}
+
 export function hex64(result: ResultAt, at: number): string {
 	return `0x${result.view
 		.getBigUint64(result.offset + at, true)

@@ -5,12 +5,14 @@
  *
  * --form takes a regular expression of mnemonics, --encoding one of encodings; --length makes sequences, --graphs control-flow graphs; --compat runs compatibility
  * mode; --host compares the host with itself (the oracle's own test); --reproduce N runs case N alone, --first N starts
- * with it; --tier runs cases in the interpreter, in regions of the translator, or in both, compared with each other too.
+ * with it; --record FILE asks the host for its maker's answers to the cases of FILE (recorded.ts) and writes them there; --tier runs cases in the interpreter, in regions of the translator, or in both, compared with each other too.
  */
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Engine } from "./engine.ts";
 import { catalogueForms, comparableForms } from "./forms.ts";
 import { hostVendor, Native, unavailable } from "./native.ts";
+import { formatRecords, readRecords, record } from "./recorded.ts";
 import { SLOTS } from "./records.ts";
 import { compareEngines, type RunSummary } from "./run.ts";
 import { isTierChoice, loadTier, TIERS } from "./tiers.ts";
@@ -30,6 +32,7 @@ const { values } = parseArgs({
 		catalogue: { type: "boolean", default: false },
 		graphs: { type: "boolean", default: false },
 		tier: { type: "string", default: "interpreter" },
+		record: { type: "string" },
 		verbose: { type: "boolean", default: false },
 	},
 });
@@ -63,6 +66,17 @@ if (reason !== undefined) {
 if (!isTierChoice(values.tier)) {
 	console.error(`--tier: one of ${TIERS.join(", ")}.`);
 	process.exit(2);
+}
+if (values.record !== undefined) {
+	const [native, vendor] = [new Native(), hostVendor()!];
+	try {
+		const cases = await record(readRecords(values.record), vendor, native, await loadTier("interpreter", vendor));
+		writeFileSync(values.record, formatRecords(cases));
+		console.log(`${cases.length} cases have the answers of this host (${vendor}).`);
+	} finally {
+		native.close();
+	}
+	process.exit(0);
 }
 const useCatalogue = values.host || values.catalogue;
 const all = await (useCatalogue ? catalogueForms() : comparableForms());

@@ -75,6 +75,8 @@ interface UndefinedResult {
 const C1 = 0x200;
 /** A result that happens to be exact still reports precision on some processors: PE, and ES and B where it is not masked. */
 const PE = 0x80a0;
+/** Whether the last bit makes a result tiny: UE, seen of FSIN of the least normal number. */
+const UE = 0x10;
 const C0_C2_C3 = 0x4500;
 
 export const UNDEFINED_RESULTS: readonly UndefinedResult[] = [
@@ -102,7 +104,7 @@ export const UNDEFINED_RESULTS: readonly UndefinedResult[] = [
 	{
 		names: /^(f2xm1|fyl2x|fyl2xp1|fpatan|fsin|fcos|fsincos|fptan)$/,
 		when: always,
-		what: C1 | PE,
+		what: C1 | PE | UE,
 		source: "precision of transcendentals",
 	},
 	{
