@@ -17,7 +17,7 @@ import { NetworkInterfaces } from "../toolstack/network-interfaces.ts";
 import { Shares } from "../toolstack/shares.ts";
 import { DeterministicClock, RealClock } from "../xen/clock.ts";
 import { ServiceDomain } from "../xen/events-service.ts";
-import { createHypervisor } from "../xen/hypervisor.ts";
+import { Hypervisor } from "../xen/hypervisor.ts";
 import type { Platform } from "./platform.ts";
 
 /** What a machine needs beside its guests' memory: M2P (8 bytes a frame), shared pages, grant tables. */
@@ -32,7 +32,7 @@ export function createMachine(
 	processor: EngineOptions = {},
 	nat: NatOptions = {},
 ): Machine {
-	const hypervisor = createHypervisor({
+	const hypervisor = new Hypervisor({
 		memory: new Memory(frames),
 		// A run that is to be repeatable needs repeatable random numbers, too.
 		createProcessor: (memory, environment) =>

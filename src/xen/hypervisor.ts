@@ -21,30 +21,6 @@ import { IDLE_CONTEXT, Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { TimerQueue } from "./timers.ts";
 import { Trace } from "./trace.ts";
 
-export interface Hypervisor {
-	readonly memory: Memory;
-	readonly processor: Processor;
-	readonly frames: FrameTable;
-	readonly clock: Clock;
-	readonly log: HypervisorLog;
-	readonly guestMemory: GuestMemory;
-	readonly domains: Map<number, Domain>;
-	readonly timers: TimerQueue;
-	readonly scheduler: Scheduler;
-	readonly loop: MainLoop;
-	/** Counters of all domains, and what is printed as it happens. */
-	readonly trace: Trace;
-	/** A context number for a new vCPU, or undefined where all are taken. */
-	allocateSlot(): number | undefined;
-	releaseSlot(slot: number): void;
-	/** Context numbers that vCPUs have. */
-	readonly slotsInUse: number;
-	/** A new domain with the next free id (1 to 32751) and no vCPU, entered in {@link domains}; its frames and services follow. */
-	createDomain(name: string): Domain;
-	/** What a domain's running vCPU, or else its first, looks like; for Domain.crash. */
-	reportCrash(domain: Domain, reason: string): CrashReport | undefined;
-}
-
 export interface HypervisorOptions {
 	readonly memory: Memory;
 	/** Makes the processor; it asks `environment` while it runs. */
@@ -59,7 +35,8 @@ const FIRST_RESERVED_ID = 0x7ff0;
 
 const NO_CPUID: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 
-class Machine implements Hypervisor, Environment {
+/** A machine without domains at first. */
+export class Hypervisor implements Environment {
 	readonly memory: Memory;
 	readonly processor: Processor;
 	readonly frames: FrameTable;
@@ -70,6 +47,7 @@ class Machine implements Hypervisor, Environment {
 	readonly timers = new TimerQueue();
 	readonly scheduler: Scheduler;
 	readonly loop: MainLoop;
+	/** Counters of all domains, and what is printed as it happens. */
 	readonly trace: Trace;
 	readonly emitExits = emitFastPaths;
 	private readonly freeSlots: number[] = [];
@@ -109,6 +87,7 @@ class Machine implements Hypervisor, Environment {
 		return undefined;
 	}
 
+	/** A context number for a new vCPU, or undefined where all are taken. */
 	allocateSlot(): number | undefined {
 		return this.freeSlots.pop();
 	}
@@ -117,10 +96,12 @@ class Machine implements Hypervisor, Environment {
 		this.freeSlots.push(slot);
 	}
 
+	/** Context numbers that vCPUs have. */
 	get slotsInUse(): number {
 		return IDLE_CONTEXT - this.freeSlots.length;
 	}
 
+	/** A new domain with the next free id (1 to 32751) and no vCPU, entered in {@link domains}; its frames and services follow. */
 	createDomain(name: string): Domain {
 		let id = this.nextId;
 		// Frames of a domain that is gone may still be mapped by others, under its number.
@@ -132,6 +113,7 @@ class Machine implements Hypervisor, Environment {
 		return domain;
 	}
 
+	/** What a domain's running vCPU, or else its first, looks like; for Domain.crash. */
 	reportCrash(domain: Domain, reason: string): CrashReport | undefined {
 		const { current } = this.scheduler;
 		const vcpu = current?.domain === domain ? current : domain.vcpus[0];
@@ -142,9 +124,4 @@ class Machine implements Hypervisor, Environment {
 			lastBranches: processor.lastBranches?.bind(processor),
 		});
 	}
-}
-
-/** A machine without domains. */
-export function createHypervisor(options: HypervisorOptions): Hypervisor {
-	return new Machine(options);
 }

@@ -14,7 +14,7 @@ export { GrantTable } from "./grants.ts";
 export type { ArgumentDescription, Arguments, Hypercall, HypercallResult } from "./hypercall.ts";
 export { hypercallTable } from "./hypercalls/index.ts";
 export { initialVcpuInfo } from "./hypercalls/vcpu.ts";
-export { createHypervisor, type Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
+export { Hypervisor, type HypervisorOptions } from "./hypervisor.ts";
 export type { LogKind, LogLevel } from "./log.ts";
 export { relinquishDomain } from "./mm/relinquish.ts";
 export { adoptInitialTables } from "./mm/roots.ts";

@@ -11,7 +11,7 @@ import { GrantTable } from "../../src/xen/grants.ts";
 import { Arguments, PREEMPTED } from "../../src/xen/hypercall.ts";
 import { hypercallTable } from "../../src/xen/hypercalls/index.ts";
 import { initialVcpuInfo } from "../../src/xen/hypercalls/vcpu.ts";
-import { createHypervisor, type Hypervisor } from "../../src/xen/hypervisor.ts";
+import { Hypervisor } from "../../src/xen/hypervisor.ts";
 import { adoptInitialTables } from "../../src/xen/mm/roots.ts";
 import type { SchedulerOptions } from "../../src/xen/scheduler.ts";
 import type { Vcpu } from "../../src/xen/vcpu.ts";
@@ -142,7 +142,7 @@ export function createMachine(
 	options: { clock?: Clock; scheduler?: SchedulerOptions; frames?: number } = {},
 ): TestMachine {
 	let processor!: MachineProcessor;
-	const hypervisor = createHypervisor({
+	const hypervisor = new Hypervisor({
 		memory: new Memory(options.frames ?? 512),
 		createProcessor: (memory) => {
 			processor = new MachineProcessor(memory);

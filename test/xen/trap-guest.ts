@@ -8,7 +8,7 @@ import type { Clock } from "../../src/xen/clock.ts";
 import type { Domain } from "../../src/xen/domain.ts";
 import { EventChannels } from "../../src/xen/events.ts";
 import { GrantTable } from "../../src/xen/grants.ts";
-import { createHypervisor, type Hypervisor } from "../../src/xen/hypervisor.ts";
+import { Hypervisor } from "../../src/xen/hypervisor.ts";
 import { adoptInitialTables, setUserRoot } from "../../src/xen/mm/roots.ts";
 import { runVcpu } from "../../src/xen/run.ts";
 import type { Vcpu } from "../../src/xen/vcpu.ts";
@@ -136,7 +136,7 @@ function build<P extends Processor>(
 ): SmallGuest & { readonly processor: P } {
 	const memory = new Memory(128);
 	let processor!: P;
-	const hypervisor = createHypervisor({
+	const hypervisor = new Hypervisor({
 		memory,
 		createProcessor: (of, environment) => {
 			processor = create(of, environment);
