@@ -101,7 +101,7 @@ export function digestOf(answer: ResultAt, { undefinedFlags }: RecordedCase): st
 }
 
 /** A part of an answer by its name in reports: "rax", "st3", "data+0x998", "rflags CF", ... */
-export function valueOf(answer: ResultAt, what: string): string {
+export function partOf(answer: ResultAt, what: string): string {
 	const u16 = (at: number): number => answer.view.getUint16(answer.offset + at, true);
 	const u32 = (at: number): number => answer.view.getUint32(answer.offset + at, true);
 	const hex = (value: number): string => `0x${value.toString(16)}`;
@@ -146,8 +146,8 @@ function partsOf({ answers }: RecordedCase): string[] {
 export function disagreements(answer: ResultAt, recorded: RecordedCase, vendor: CpuVendor): string[] {
 	const { digest, values = {} } = recorded.answers[vendor] ?? {};
 	const found = Object.entries(values)
-		.filter(([what, value]) => valueOf(answer, what) !== value)
-		.map(([what, value]) => `${what}: recorded ${value}, got ${valueOf(answer, what)}`);
+		.filter(([what, value]) => partOf(answer, what) !== value)
+		.map(([what, value]) => `${what}: recorded ${value}, got ${partOf(answer, what)}`);
 	if (found.length === 0 && digest !== undefined && digest !== digestOf(answer, recorded)) {
 		found.push("another answer than recorded, in parts that the record does not have");
 	}
@@ -170,7 +170,7 @@ export async function record(
 		const answer = await native.run(entry);
 		const digest = digestOf(answer, entry);
 		const parts = partsOf(entry);
-		const values = Object.fromEntries(parts.map((what) => [what, valueOf(answer, what)]));
+		const values = Object.fromEntries(parts.map((what) => [what, partOf(answer, what)]));
 		const known: RecordedAnswer = {
 			...(digest === digestOf(await own.run(entry), entry) ? { digest } : {}),
 			...(parts.length === 0 ? {} : { values }),
