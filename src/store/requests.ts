@@ -2,6 +2,7 @@
  * The requests of the wire protocol, each with who may make it and what it answers (docs/misc/xenstore.txt). Payloads are checked as
  * Xen 4.17's xenstored checks them.
  */
+import { DOMID_SELF } from "../xen/abi/domid.ts";
 import { XENSTORE_PAYLOAD_MAX, XENSTORE_REL_PATH_MAX, XsType } from "../xen/abi/xenstore.ts";
 import type { Connection } from "./connection.ts";
 import type { XsError } from "./errors.ts";
@@ -32,7 +33,6 @@ export interface RequestType {
 }
 
 const OK = encodeText("OK\0");
-const DOMID_SELF = 0x7ff0;
 
 const done = (error: XsError | undefined): Reply => error ?? OK;
 

@@ -2,9 +2,11 @@
  * The hypervisor: one machine's memory and processor, its frames, domains and clock. It owns what all domains share;
  * everything else hangs on a Domain or a Vcpu.
  */
+
 import type { Memory } from "../cpu/memory.ts";
 import type { CpuidResult, DescriptorLookup, Environment, Processor } from "../cpu/processor.ts";
 import { MainLoop } from "../machine/loop.ts";
+import { DOMID_FIRST_RESERVED } from "./abi/domid.ts";
 import { type Clock, RealClock } from "./clock.ts";
 import { cpuid } from "./cpuid.ts";
 import { type CrashReport, crashReport } from "./crash.ts";
@@ -29,9 +31,6 @@ export interface HypervisorOptions {
 	readonly createClock?: (processor: Processor) => Clock;
 	readonly scheduler?: SchedulerOptions;
 }
-
-/** Domain ids below DOMID_FIRST_RESERVED (public/xen.h); 0 is the services beside the hypervisor. */
-const FIRST_RESERVED_ID = 0x7ff0;
 
 const NO_CPUID: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 
@@ -103,10 +102,11 @@ export class Hypervisor implements Environment {
 
 	/** A new domain with the next free id (1 to 32751) and no vCPU, entered in {@link domains}; its frames and services follow. */
 	createDomain(name: string): Domain {
+		// 0 is the services beside the hypervisor.
 		let id = this.nextId;
 		// Frames of a domain that is gone may still be mapped by others, under its number.
-		while (this.domains.has(id) || this.frames.owned(id) > 0) id = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
-		this.nextId = id + 1 >= FIRST_RESERVED_ID ? 1 : id + 1;
+		while (this.domains.has(id) || this.frames.owned(id) > 0) id = id + 1 >= DOMID_FIRST_RESERVED ? 1 : id + 1;
+		this.nextId = id + 1 >= DOMID_FIRST_RESERVED ? 1 : id + 1;
 		const domain = new Domain(this, id, name);
 		domain.created = this.clock.now();
 		this.domains.set(id, domain);

@@ -6,7 +6,7 @@
 import { Exit, Vector } from "../cpu/processor.ts";
 import { Gpr } from "../cpu/registers.ts";
 import { emulateForcedInvalidOpcode, emulatePrivileged } from "./emulate.ts";
-import { Call } from "./fast/hypercalls.ts";
+import { FAST_CALLS } from "./fast/hypercalls.ts";
 import { dispatchHypercall } from "./hypercalls/index.ts";
 import { REQUEST_WORK } from "./hypercalls/mmu.ts";
 import { ldtFaultAddress } from "./mm/ldt.ts";
@@ -36,11 +36,6 @@ export type RunResult = (typeof RunResult)[keyof typeof RunResult];
 
 /** Instructions that a hypercall counts as, beside its work: a guest that makes nothing but calls ends its turn in time, too. */
 const HYPERCALL_CHARGE = 50;
-/**
- * Calls that fast/ deals with where nothing is unusual: a turn must not depend on whether it did. They count as any other exit, as long as they have no more
- * work than one change of a page-table entry.
- */
-const SHORT_CALLS: ReadonlySet<number> = new Set(Object.values(Call));
 
 /**
  * Runs `vcpu`, whose context is loaded, for at most `fuel` instructions; an exit counts as one more, so that a guest
@@ -101,7 +96,9 @@ function loop(vcpu: Vcpu, fuel: number): RunResult {
 function systemCall(vcpu: Vcpu): number {
 	if (vcpu.kernelMode && vcpu.registers.longMode) {
 		const { frames, scheduler } = vcpu.domain.hypervisor;
-		const short = SHORT_CALLS.has(vcpu.registers.low(Gpr.rax));
+		// A turn must not depend on whether fast/ has dealt with a call: such a one counts as any other exit, as long as it has no more work than one change
+		// of a page-table entry.
+		const short = FAST_CALLS.has(vcpu.registers.low(Gpr.rax));
 		// What emulated stores to page tables have done is theirs.
 		frames.takeWork();
 		dispatchHypercall(vcpu);

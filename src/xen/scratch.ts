@@ -4,6 +4,7 @@
  */
 import { HYPERVISOR_SCRATCH, HYPERVISOR_SCRATCH_SIZE, PAGE_SIZE } from "../cpu/layout.ts";
 import { Access } from "../cpu/processor.ts";
+import { HYPERVISOR_VIRT_END, isCanonical } from "./abi/arch.ts";
 import { pageOffset } from "./guest-memory.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 
@@ -13,13 +14,9 @@ export const SCRATCH = HYPERVISOR_SCRATCH;
 export const SCRATCH_LIST = HYPERVISOR_SCRATCH + HYPERVISOR_SCRATCH_SIZE / 2;
 export const SCRATCH_SIZE = HYPERVISOR_SCRATCH_SIZE / 2;
 
-/** The first address above the hole that Xen keeps for itself, signed (HYPERVISOR_VIRT_END). */
-const HYPERVISOR_VIRT_END = -0x7800_0000_0000;
-const USER_END = 2 ** 47;
-
 /** access_ok of Xen: a guest's pointer may not point into the hypervisor's part of the address space. */
 export function addressOk(virtualAddress: number): boolean {
-	return virtualAddress >= 0 ? virtualAddress < USER_END : virtualAddress >= HYPERVISOR_VIRT_END;
+	return isCanonical(virtualAddress) && (virtualAddress >= 0 || virtualAddress >= HYPERVISOR_VIRT_END);
 }
 
 /**

@@ -3,7 +3,9 @@
  * fault with its arguments. Names and argument kinds come from the hypercall table. A trace that is off costs one test of a
  * number.
  */
+
 import type { Memory } from "../cpu/memory.ts";
+import { DOMID_SELF } from "./abi/domid.ts";
 import { exceptionName } from "./abi/traps.ts";
 import type { Arguments, Hypercall, HypercallResult } from "./hypercall.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -147,7 +149,7 @@ function formatArgument(
 		case "unsigned":
 			return String(args.unsigned(index));
 		case "domain":
-			return args.low(index) === 0x7ff0 ? "self" : String(args.low(index));
+			return args.low(index) === DOMID_SELF ? "self" : String(args.low(index));
 		case "command":
 			return names?.[args.low(index)] ?? String(args.low(index));
 		default:

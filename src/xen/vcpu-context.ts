@@ -14,6 +14,7 @@ import {
 	FLAT_RING3_SS64,
 	INITIAL_CR0,
 	INITIAL_CR4,
+	isCanonical,
 	trapInfo,
 	Vgcf,
 } from "./abi/arch.ts";
@@ -31,13 +32,8 @@ import { GDT_FRAMES_MAX, TRAP_VECTORS } from "./vcpu-block.ts";
 
 type Context = ReturnType<typeof vcpuGuestContext.at>;
 
-const CANONICAL_LIMIT = 2 ** 47;
 const LDT_ENTRIES_MAX = 8192;
 const PAGE_MASK = 0xfff;
-
-function isCanonical(address: number): boolean {
-	return address >= -CANONICAL_LIMIT && address < CANONICAL_LIMIT;
-}
 
 /** Ring 0 selectors of the old ABI become Xen's flat ones: fixup_guest_code_selector, fixup_guest_stack_selector. */
 function ring3Code(selector: number): number {

@@ -10,6 +10,11 @@ export const FLAT_RING3_SS64 = 0xe02b;
 export const FIRST_RESERVED_GDT_PAGE = 14;
 export const FIRST_RESERVED_GDT_ENTRY = (FIRST_RESERVED_GDT_PAGE * 4096) / 8;
 
+/** Whether a signed virtual address is one of 48 bits, sign-extended (SDM volume 1, 3.3.7.1). */
+export function isCanonical(virtualAddress: number): boolean {
+	return virtualAddress >= -(2 ** 47) && virtualAddress < 2 ** 47;
+}
+
 /** 0xFFFF800000000000 .. 0xFFFF880000000000 as signed numbers. */
 export const HYPERVISOR_VIRT_START = -(2 ** 47);
 export const HYPERVISOR_VIRT_END = HYPERVISOR_VIRT_START + 2 ** 43;

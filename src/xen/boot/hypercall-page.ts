@@ -4,10 +4,9 @@
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
 import type { Memory } from "../../cpu/memory.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 
 const STUB_SIZE = 32;
-/** __HYPERVISOR_iret */
-const IRET = 23;
 const INT3 = 0xcc;
 
 /** push %rcx; push %r11 */
@@ -27,7 +26,7 @@ export function fillHypercallPage(memory: Memory, mfn: number): void {
 	for (let number = 0; number < PAGE_SIZE / STUB_SIZE; number++) {
 		const load = [MOV_EAX, number, 0, 0, 0];
 		const stub =
-			number === IRET
+			number === HypercallNumber.iret
 				? [...SAVE, ...PUSH_RAX, ...load, ...SYSCALL]
 				: [...SAVE, ...load, ...SYSCALL, ...RESTORE_AND_RETURN];
 		memory.bytes.set(stub, page + number * STUB_SIZE);

@@ -8,14 +8,22 @@ import { type I64, i32, i64, select } from "../../cpu/wasm/expression.ts";
 import type { FunctionReference } from "../../cpu/wasm/function.ts";
 import type { ModuleBuilder } from "../../cpu/wasm/module.ts";
 import { CR0_TS, FLAT_RING3_CS64, FLAT_RING3_SS64, SegmentBase } from "../abi/arch.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { vcpuBlock } from "../vcpu-block.ts";
 import type { GuestAddresses } from "./guest-address.ts";
 import { anyOf, GuestState, leaveIf } from "./guest-state.ts";
 import { emitIret } from "./iret.ts";
 import { emitMmuUpdate, emitUpdateRequest } from "./mmu-update.ts";
 
+const { mmu_update, stack_switch, fpu_taskswitch, iret: IRET, set_segment_base } = HypercallNumber;
 /** The calls that are dealt with here, by their numbers. */
-export const Call = { mmuUpdate: 1, stackSwitch: 3, fpuTaskswitch: 5, iret: 23, setSegmentBase: 25 } as const;
+export const FAST_CALLS: ReadonlySet<number> = new Set([
+	mmu_update,
+	stack_switch,
+	fpu_taskswitch,
+	IRET,
+	set_segment_base,
+]);
 
 /** A call's effect, from the registers of its arguments; it may leave before a change. */
 type Effect = (guest: GuestState) => void;
@@ -64,17 +72,17 @@ export function emitHypercall(
 	const iret = emitIret(module, addresses);
 	const mmuUpdate = emitMmuUpdate(module, addresses, emitUpdateRequest(module, updateL1Entry));
 	const small: readonly (readonly [number: number, effect: Effect])[] = [
-		[Call.mmuUpdate, ({ f }) => leaveIf(f, i32.eqz(f.callFor("i32", mmuUpdate)))],
-		[Call.stackSwitch, stackSwitch],
-		[Call.fpuTaskswitch, fpuTaskswitch],
-		[Call.setSegmentBase, setSegmentBase],
+		[mmu_update, ({ f }) => leaveIf(f, i32.eqz(f.callFor("i32", mmuUpdate)))],
+		[stack_switch, stackSwitch],
+		[fpu_taskswitch, fpuTaskswitch],
+		[set_segment_base, setSegmentBase],
 	];
 	return module.function("hypercall", [], "i32", (f) => {
 		const guest = new GuestState(f);
 		const number = f.let(guest.gpr(Gpr.rax));
-		f.if(i64.eq(number, i64.const(Call.iret)), () => {
+		f.if(i64.eq(number, i64.const(IRET)), () => {
 			leaveIf(f, i32.eqz(f.callFor("i32", iret)));
-			guest.count("hypercalls", Call.iret);
+			guest.count("hypercalls", IRET);
 			f.return(i32.const(1));
 		});
 		// SYSCALL forgets what CS and SS were; a kernel that uses others than the flat ones is told so by TypeScript.

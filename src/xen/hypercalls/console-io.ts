@@ -2,8 +2,10 @@
  * console_io: a guest's lines in the hypervisor's log. Reading is the console's owner's alone. A Xen without verbose debugging
  * refuses unprivileged guests' lines as well; `domain.consoleIo` says which we are.
  */
+
 import { ConsoleIo, consoleIoNames } from "../abi/console.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
 import { copyFromGuest, SCRATCH } from "../scratch.ts";
 import type { Vcpu } from "../vcpu.ts";
@@ -52,7 +54,7 @@ function consoleIo(vcpu: Vcpu, args: Arguments): number {
 
 export const consoleIoHypercalls: readonly Hypercall[] = [
 	{
-		number: 18,
+		number: HypercallNumber.console_io,
 		name: "console_io",
 		arguments: [
 			{ name: "cmd", kind: "command", names: consoleIoNames },

@@ -1,6 +1,8 @@
 /** set_gdt and update_descriptor. MMUEXT_SET_LDT is in mmuext.ts, the rules in mm/descriptor-rules.ts. */
+
 import { FIRST_RESERVED_GDT_ENTRY } from "../abi/arch.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
 import { checkDescriptor, checkedDescriptor } from "../mm/descriptor-rules.ts";
 import { FrameType } from "../mm/frame-info.ts";
@@ -48,7 +50,7 @@ function updateDescriptor(vcpu: Vcpu, args: Arguments): number {
 
 export const descriptorHypercalls: readonly Hypercall[] = [
 	{
-		number: 2,
+		number: HypercallNumber.set_gdt,
 		name: "set_gdt",
 		arguments: [
 			{ name: "frame_list", kind: "pointer" },
@@ -57,7 +59,7 @@ export const descriptorHypercalls: readonly Hypercall[] = [
 		handler: setGdtCall,
 	},
 	{
-		number: 10,
+		number: HypercallNumber.update_descriptor,
 		name: "update_descriptor",
 		arguments: [
 			{ name: "ma", kind: "hex" },

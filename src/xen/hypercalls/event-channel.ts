@@ -3,6 +3,7 @@
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
 import * as abi from "../abi/event-channel.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { PortState } from "../events.ts";
 import { FifoDelivery } from "../events-fifo.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
@@ -197,7 +198,7 @@ function eventChannelOpCompat(vcpu: Vcpu, args: Arguments): number {
 
 export const eventChannelHypercalls: readonly Hypercall[] = [
 	{
-		number: 32,
+		number: HypercallNumber.event_channel_op,
 		name: "event_channel_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.eventChannelOpNames },
@@ -206,7 +207,7 @@ export const eventChannelHypercalls: readonly Hypercall[] = [
 		handler: eventChannelOp,
 	},
 	{
-		number: 16,
+		number: HypercallNumber.event_channel_op_compat,
 		name: "event_channel_op_compat",
 		arguments: [{ name: "op", kind: "pointer" }],
 		handler: eventChannelOpCompat,

@@ -1,8 +1,10 @@
 /** grant_table_op: lists of operations, each with its own status; long lists are worked off in pieces. */
+
 import { PAGE_SIZE } from "../../cpu/layout.ts";
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
 import * as abi from "../abi/grant-table.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import type { Domain } from "../domain.ts";
 import { CopyBuffer, copyBetween } from "../grant-copy.ts";
 import { type Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../hypercall.ts";
@@ -347,7 +349,7 @@ function grantTableOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 
 export const grantTableHypercalls: readonly Hypercall[] = [
 	{
-		number: 20,
+		number: HypercallNumber.grant_table_op,
 		name: "grant_table_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.grantOpNames },

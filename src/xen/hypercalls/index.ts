@@ -2,10 +2,12 @@
  * All hypercalls by number, and the two ways of making them: the SYSCALL instruction of a guest kernel, and multicall. The tracer's
  * and the documentation's names come from this table too.
  */
+
 import { Access } from "../../cpu/processor.ts";
 import { Gpr, Segment } from "../../cpu/registers.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64, multicallEntry } from "../abi/arch.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { Arguments, type Hypercall, type HypercallResult, PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
 import { setFlatSegments } from "../segments.ts";
@@ -26,8 +28,6 @@ import { vcpuHypercalls } from "./vcpu.ts";
 import { versionHypercalls } from "./version.ts";
 import { vmAssistHypercalls } from "./vm-assist.ts";
 
-const MULTICALL = 13;
-
 /** Registers of the arguments. */
 const ARGUMENT_REGISTERS = [Gpr.rdi, Gpr.rsi, Gpr.rdx, Gpr.r10, Gpr.r8, Gpr.r9] as const;
 /** Length of the SYSCALL instruction: a preempted call executes it again. */
@@ -37,7 +37,7 @@ const ENTRIES_AT_ONCE = 512;
 
 /** Multicall's own declaration; the families' follow in {@link hypercallTable}. */
 const multicallHypercall: Hypercall = {
-	number: MULTICALL,
+	number: HypercallNumber.multicall,
 	name: "multicall",
 	arguments: [
 		{ name: "call_list", kind: "pointer" },
@@ -79,8 +79,7 @@ function tableOf(lists: readonly (readonly Hypercall[])[]): readonly (Hypercall 
 /** Every hypercall by its number; undefined where Xen 4.17 has none. */
 export const hypercallTable: readonly (Hypercall | undefined)[] = tableOf(families);
 
-const IRET = 23;
-const iretHypercall = hypercallTable[IRET];
+const iretHypercall = hypercallTable[HypercallNumber.iret];
 
 const direct = new Arguments();
 const nested = new Arguments();

@@ -1,8 +1,10 @@
 /** memory_op: a domain's reservation of frames, its memory map, and where the M2P is. */
+
 import { PAGE_SHIFT, PAGE_SIZE } from "../../cpu/layout.ts";
 import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from "../abi/arch.ts";
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import * as abi from "../abi/memory.ts";
 import { MEMORY_COMMAND_MASK, MEMORY_EXTENT_SHIFT, MemoryCommand, MemoryFlag } from "../abi/memory.ts";
 import { archSharedInfo, sharedInfo } from "../abi/shared-info.ts";
@@ -302,7 +304,7 @@ function memoryOp(vcpu: Vcpu, args: Arguments): HypercallResult {
 
 export const memoryHypercalls: readonly Hypercall[] = [
 	{
-		number: 12,
+		number: HypercallNumber.memory_op,
 		name: "memory_op",
 		arguments: [
 			{

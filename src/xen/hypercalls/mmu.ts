@@ -2,7 +2,9 @@
  * Changes of page tables: mmu_update, update_va_mapping and its form for another domain; mmuext_op is in mmuext.ts. A long batch is preempted
  * when its share of work is used up, and also where a table that lost its last use takes longer to drop.
  */
+
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { MMU_COMMAND_MASK, MMU_UPDATE_PREEMPTED, MMU_UPDATE_SIZE, MmuCommand, Uvmf } from "../abi/mmu.ts";
 import type { FrameTable } from "../frames.ts";
 import { type Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../hypercall.ts";
@@ -175,7 +177,7 @@ function updateMapping(vcpu: Vcpu, args: Arguments, owner: number): number {
 
 export const mmuHypercalls: readonly Hypercall[] = [
 	{
-		number: 1,
+		number: HypercallNumber.mmu_update,
 		name: "mmu_update",
 		arguments: [
 			{ name: "ureqs", kind: "pointer" },
@@ -186,7 +188,7 @@ export const mmuHypercalls: readonly Hypercall[] = [
 		handler: mmuUpdate,
 	},
 	{
-		number: 14,
+		number: HypercallNumber.update_va_mapping,
 		name: "update_va_mapping",
 		arguments: [
 			{ name: "va", kind: "pointer" },
@@ -196,7 +198,7 @@ export const mmuHypercalls: readonly Hypercall[] = [
 		handler: updateVaMapping,
 	},
 	{
-		number: 22,
+		number: HypercallNumber.update_va_mapping_otherdomain,
 		name: "update_va_mapping_otherdomain",
 		arguments: [
 			{ name: "va", kind: "pointer" },

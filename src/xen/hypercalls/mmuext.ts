@@ -1,7 +1,9 @@
 /** mmuext_op: pinning, page-table roots, TLB and cache flushes, the LDT, and copies of whole pages. */
+
 import { PAGE_SIZE } from "../../cpu/layout.ts";
 import { DOMID_IO } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { MMU_UPDATE_PREEMPTED, MmuextCommand, mmuextOp } from "../abi/mmu.ts";
 import { type Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../hypercall.ts";
 import { acquireLevel, RESTART } from "../mm/entries.ts";
@@ -186,7 +188,7 @@ function copyPage(vcpu: Vcpu, mfn: number, source: number): number {
 }
 
 export const mmuextHypercall: Hypercall = {
-	number: 26,
+	number: HypercallNumber.mmuext_op,
 	name: "mmuext_op",
 	arguments: [
 		{ name: "uops", kind: "pointer" },

@@ -1,7 +1,9 @@
 /**
  * physdev_op as a domU without devices sees it: its virtual IOPL and I/O bitmap, interrupts that do not need an EOI, and the rest refused.
  */
+
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import * as abi from "../abi/physdev.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
 import { addressOk, copyFromGuest, copyToGuest, readGuestU32, SCRATCH } from "../scratch.ts";
@@ -119,7 +121,7 @@ function eoiOfAll(): number {
 
 export const physdevHypercalls: readonly Hypercall[] = [
 	{
-		number: 33,
+		number: HypercallNumber.physdev_op,
 		name: "physdev_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.physdevOpNames },
@@ -128,7 +130,7 @@ export const physdevHypercalls: readonly Hypercall[] = [
 		handler: physdevOp,
 	},
 	{
-		number: 19,
+		number: HypercallNumber.physdev_op_compat,
 		name: "physdev_op_compat",
 		arguments: [{ name: "op", kind: "pointer" }],
 		handler: physdevOpCompat,

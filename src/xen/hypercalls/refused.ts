@@ -3,7 +3,9 @@
  * out. In the order in which Xen itself checks: the structure must be readable and of the known interface version before
  * privilege is asked for.
  */
+import { DOMID_FIRST_RESERVED, DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
 import { copyFromGuest, SCRATCH } from "../scratch.ts";
 import type { Vcpu } from "../vcpu.ts";
@@ -12,8 +14,6 @@ import type { Vcpu } from "../vcpu.ts";
 const XENOPROF_LAST = 17;
 /** struct xenoprof_init */
 const XENOPROF_INIT_SIZE = 72;
-/** Also DOMID_FIRST_RESERVED. */
-const DOMID_SELF = 0x7ff0;
 
 /** Sizes of the operations' structures and the word at which their interface version stands (public/platform.h, sysctl.h, domctl.h). */
 const PLATFORM = { size: 136, versionAt: 4, version: 0x0300_0001 };
@@ -40,7 +40,7 @@ function domctl(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const id = hypervisor.memory.u16(SCRATCH + 8);
 	// DOMID_SELF is no domain's id here; createdomain looks no domain up, and getdomaininfo may name one that is not there.
 	if (command === CREATE_DOMAIN || hypervisor.domains.has(id)) return -Errno.EPERM;
-	return command === GET_DOMAIN_INFO && id >= DOMID_SELF ? -Errno.EINVAL : -Errno.ESRCH;
+	return command === GET_DOMAIN_INFO && id >= DOMID_FIRST_RESERVED ? -Errno.EINVAL : -Errno.ESRCH;
 }
 
 /** HVMOP_set_param and get_param check their structure before they find that the domain is no HVM guest. */
@@ -103,18 +103,18 @@ const COMMAND: Hypercall["arguments"] = [
 ];
 
 export const refusedHypercalls: readonly Hypercall[] = [
-	{ number: 7, name: "platform_op", arguments: OPERATION, handler: control(PLATFORM) },
-	{ number: 27, name: "xsm_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
-	{ number: 31, name: "xenoprof_op", arguments: COMMAND, handler: xenoprof },
-	{ number: 34, name: "hvm_op", arguments: COMMAND, handler: hvmOp },
-	{ number: 35, name: "sysctl", arguments: OPERATION, handler: control(SYSCTL) },
-	{ number: 36, name: "domctl", arguments: OPERATION, handler: domctl },
-	{ number: 37, name: "kexec_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
-	{ number: 38, name: "tmem_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
-	{ number: 39, name: "argo_op", arguments: COMMAND, handler: refuse(Errno.ENOSYS) },
-	{ number: 40, name: "xenpmu_op", arguments: COMMAND, handler: refuse(Errno.EOPNOTSUPP) },
+	{ number: HypercallNumber.platform_op, name: "platform_op", arguments: OPERATION, handler: control(PLATFORM) },
+	{ number: HypercallNumber.xsm_op, name: "xsm_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
+	{ number: HypercallNumber.xenoprof_op, name: "xenoprof_op", arguments: COMMAND, handler: xenoprof },
+	{ number: HypercallNumber.hvm_op, name: "hvm_op", arguments: COMMAND, handler: hvmOp },
+	{ number: HypercallNumber.sysctl, name: "sysctl", arguments: OPERATION, handler: control(SYSCTL) },
+	{ number: HypercallNumber.domctl, name: "domctl", arguments: OPERATION, handler: domctl },
+	{ number: HypercallNumber.kexec_op, name: "kexec_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
+	{ number: HypercallNumber.tmem_op, name: "tmem_op", arguments: OPERATION, handler: refuse(Errno.ENOSYS) },
+	{ number: HypercallNumber.argo_op, name: "argo_op", arguments: COMMAND, handler: refuse(Errno.ENOSYS) },
+	{ number: HypercallNumber.xenpmu_op, name: "xenpmu_op", arguments: COMMAND, handler: refuse(Errno.EOPNOTSUPP) },
 	{
-		number: 41,
+		number: HypercallNumber.dm_op,
 		name: "dm_op",
 		arguments: [
 			{ name: "domid", kind: "domain" },
@@ -123,7 +123,12 @@ export const refusedHypercalls: readonly Hypercall[] = [
 		],
 		handler: dmOp,
 	},
-	{ number: 42, name: "hypfs_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
-	{ number: 49, name: "paging_domctl_cont", arguments: OPERATION, handler: pagingControl },
-	{ number: 48, name: "mca", arguments: OPERATION, handler: refuse(Errno.EPERM) },
+	{ number: HypercallNumber.hypfs_op, name: "hypfs_op", arguments: COMMAND, handler: refuse(Errno.EPERM) },
+	{
+		number: HypercallNumber.paging_domctl_cont,
+		name: "paging_domctl_cont",
+		arguments: OPERATION,
+		handler: pagingControl,
+	},
+	{ number: HypercallNumber.mca, name: "mca", arguments: OPERATION, handler: refuse(Errno.EPERM) },
 ];

@@ -1,23 +1,18 @@
 /** sched_op, its compat form, and set_timer_op (public/sched.h). */
+
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import * as abi from "../abi/sched.ts";
 import { vcpuInfo } from "../abi/shared-info.ts";
 import { ShutdownReason } from "../domain.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
 import { addressOk, copyFromGuest, readGuestU32, SCRATCH, SCRATCH_LIST } from "../scratch.ts";
+import { eventsNeedDelivery } from "../traps.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { Watchdogs } from "../vcpu-timers.ts";
 
 const { SchedOp } = abi;
-const UPCALL_PENDING = vcpuInfo.offset.evtchnUpcallPending;
 const UPCALL_MASK = vcpuInfo.offset.evtchnUpcallMask;
-
-/** An event is pending and not masked: local_events_need_delivery of Xen. */
-function eventsNeedDelivery(vcpu: Vcpu): boolean {
-	const { memory } = vcpu.domain.hypervisor;
-	if (vcpu.vcpuInfo === 0) return false;
-	return memory.u8(vcpu.vcpuInfo + UPCALL_PENDING) !== 0 && memory.u8(vcpu.vcpuInfo + UPCALL_MASK) === 0;
-}
 
 function yieldTurn(vcpu: Vcpu): number {
 	vcpu.yielded = true;
@@ -165,7 +160,7 @@ function setTimerOp(vcpu: Vcpu, args: Arguments): number {
 
 export const schedHypercalls: readonly Hypercall[] = [
 	{
-		number: 29,
+		number: HypercallNumber.sched_op,
 		name: "sched_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.schedOpNames },
@@ -174,7 +169,7 @@ export const schedHypercalls: readonly Hypercall[] = [
 		handler: schedOp,
 	},
 	{
-		number: 6,
+		number: HypercallNumber.sched_op_compat,
 		name: "sched_op_compat",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.schedOpNames },
@@ -185,5 +180,10 @@ export const schedHypercalls: readonly Hypercall[] = [
 ];
 
 export const timerHypercalls: readonly Hypercall[] = [
-	{ number: 15, name: "set_timer_op", arguments: [{ name: "timeout", kind: "unsigned" }], handler: setTimerOp },
+	{
+		number: HypercallNumber.set_timer_op,
+		name: "set_timer_op",
+		arguments: [{ name: "timeout", kind: "unsigned" }],
+		handler: setTimerOp,
+	},
 ];

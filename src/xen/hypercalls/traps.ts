@@ -3,6 +3,7 @@
  * nmi_op, stack_switch, iret, fpu_taskswitch, set_debugreg, get_debugreg, set_segment_base. public/arch-x86/xen.h,
  * xen-x86_64.h, callback.h, nmi.h.
  */
+
 import { CR0, CR4, RIP } from "../../cpu/layout.ts";
 import { Access, Vector } from "../../cpu/processor.ts";
 import { Flag, Gpr, Segment } from "../../cpu/registers.ts";
@@ -11,12 +12,14 @@ import {
 	Cr4,
 	FLAT_RING3_CS32,
 	iretContext,
+	isCanonical,
 	SegmentBase,
 	trapInfo,
 	VCPU_INFO_UPCALL_MASK,
 	VGCF_in_syscall,
 } from "../abi/arch.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { CALLBACKF_mask_events, CallbackOp, CallbackType, NmiOp, TRAP_MASKS_EVENTS } from "../abi/traps.ts";
 import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
 import { PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
@@ -34,10 +37,6 @@ import type { Callback, Vcpu } from "../vcpu.ts";
 
 /** Trap table entries handled before the guest gets a chance to take its events. */
 const TRAPS_AT_ONCE = 256;
-
-function isCanonical(address: number): boolean {
-	return address >= -(2 ** 47) && address < 2 ** 47;
-}
 
 function setTrapTable(vcpu: Vcpu, args: Arguments): HypercallResult {
 	const { hypervisor } = vcpu.domain;
@@ -366,9 +365,14 @@ function setSegmentBase(vcpu: Vcpu, args: Arguments): HypercallResult {
 const SEGMENT_BASES = { 0: "FS", 1: "GS_USER", 2: "GS_KERNEL", 3: "GS_USER_SEL" };
 
 export const trapHypercalls: readonly Hypercall[] = [
-	{ number: 0, name: "set_trap_table", arguments: [{ name: "traps", kind: "pointer" }], handler: setTrapTable },
 	{
-		number: 3,
+		number: HypercallNumber.set_trap_table,
+		name: "set_trap_table",
+		arguments: [{ name: "traps", kind: "pointer" }],
+		handler: setTrapTable,
+	},
+	{
+		number: HypercallNumber.stack_switch,
 		name: "stack_switch",
 		arguments: [
 			{ name: "ss", kind: "hex" },
@@ -377,7 +381,7 @@ export const trapHypercalls: readonly Hypercall[] = [
 		handler: stackSwitch,
 	},
 	{
-		number: 4,
+		number: HypercallNumber.set_callbacks,
 		name: "set_callbacks",
 		arguments: [
 			{ name: "event", kind: "pointer" },
@@ -386,9 +390,14 @@ export const trapHypercalls: readonly Hypercall[] = [
 		],
 		handler: setCallbacks,
 	},
-	{ number: 5, name: "fpu_taskswitch", arguments: [{ name: "set", kind: "unsigned" }], handler: fpuTaskswitch },
 	{
-		number: 8,
+		number: HypercallNumber.fpu_taskswitch,
+		name: "fpu_taskswitch",
+		arguments: [{ name: "set", kind: "unsigned" }],
+		handler: fpuTaskswitch,
+	},
+	{
+		number: HypercallNumber.set_debugreg,
 		name: "set_debugreg",
 		arguments: [
 			{ name: "regno", kind: "unsigned" },
@@ -397,14 +406,14 @@ export const trapHypercalls: readonly Hypercall[] = [
 		handler: (vcpu, args) => setDebugRegister(vcpu, args.low(0), args.low(1), args.high(1)),
 	},
 	{
-		number: 9,
+		number: HypercallNumber.get_debugreg,
 		name: "get_debugreg",
 		arguments: [{ name: "regno", kind: "unsigned" }],
 		handler: (vcpu, args) => debugRegister(vcpu, args.low(0)) ?? -Errno.ENODEV,
 	},
-	{ number: 23, name: "iret", arguments: [], handler: iret },
+	{ number: HypercallNumber.iret, name: "iret", arguments: [], handler: iret },
 	{
-		number: 25,
+		number: HypercallNumber.set_segment_base,
 		name: "set_segment_base",
 		arguments: [
 			{ name: "which", kind: "command", names: SEGMENT_BASES },
@@ -413,7 +422,7 @@ export const trapHypercalls: readonly Hypercall[] = [
 		handler: setSegmentBase,
 	},
 	{
-		number: 28,
+		number: HypercallNumber.nmi_op,
 		name: "nmi_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: { 0: "register_callback", 1: "unregister_callback" } },
@@ -422,7 +431,7 @@ export const trapHypercalls: readonly Hypercall[] = [
 		handler: nmiOp,
 	},
 	{
-		number: 30,
+		number: HypercallNumber.callback_op,
 		name: "callback_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: { 0: "register", 1: "unregister" } },

@@ -1,6 +1,8 @@
 /** vcpu_op (public/vcpu.h): bringing vCPUs up and down, their runstate and time areas, their timers. */
+
 import { PAGE_SIZE } from "../../cpu/layout.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { LEGACY_MAX_VCPUS, sharedInfo, vcpuInfo } from "../abi/shared-info.ts";
 import * as abi from "../abi/vcpu.ts";
 import { vcpuGuestContext } from "../abi/vcpu-context.ts";
@@ -191,7 +193,7 @@ function vcpuOp(current: Vcpu, args: Arguments): HypercallResult {
 
 export const vcpuHypercalls: readonly Hypercall[] = [
 	{
-		number: 24,
+		number: HypercallNumber.vcpu_op,
 		name: "vcpu_op",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.vcpuOpNames },

@@ -1,6 +1,8 @@
 /** xen_version: what the hypervisor says of itself. It announces Xen 4.17, whose public ABI it implements. */
+
 import { PAGE_SIZE } from "../../cpu/layout.ts";
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import * as abi from "../abi/version.ts";
 import type { Domain } from "../domain.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
@@ -119,7 +121,7 @@ function xenVersion(vcpu: Vcpu, args: Arguments): number {
 
 export const versionHypercalls: readonly Hypercall[] = [
 	{
-		number: 17,
+		number: HypercallNumber.xen_version,
 		name: "xen_version",
 		arguments: [
 			{ name: "cmd", kind: "command", names: abi.versionOpNames },

@@ -1,5 +1,7 @@
 /** vm_assist: the compatibility aids that a domain turns on and off for itself. */
+
 import { Errno } from "../abi/errno.ts";
+import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
 import { assisted, VmAssist } from "../mm/vm-assist-bits.ts";
 import type { Vcpu } from "../vcpu.ts";
@@ -21,7 +23,7 @@ function vmAssist(vcpu: Vcpu, args: Arguments): number {
 
 export const vmAssistHypercalls: readonly Hypercall[] = [
 	{
-		number: 21,
+		number: HypercallNumber.vm_assist,
 		name: "vm_assist",
 		arguments: [
 			{ name: "cmd", kind: "command", names: { 0: "enable", 1: "disable" } },
