@@ -62,6 +62,13 @@ function isExplained(error: unknown): error is Explained {
 
 /** The message for standard error, and the exit status. */
 export function describeError(error: unknown): { readonly text: string; readonly status: number } {
+	if (error instanceof AggregateError && error.errors.every(isExplained)) {
+		const described = error.errors.map(describeError);
+		return {
+			text: described.map(({ text }) => text).join(""),
+			status: Math.max(...described.map(({ status }) => status)),
+		};
+	}
 	if (isExplained(error)) {
 		// An image's message has the remedy in it.
 		const message = error instanceof ImageError ? `${error.file}: ${error.reason}` : error.message;

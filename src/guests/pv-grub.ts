@@ -13,10 +13,13 @@ import { GuestError } from "./errors.ts";
 const PACKAGE = "grub-xen-host";
 const FILE = "usr/lib/grub-xen/grub-x86_64-xen.bin";
 
+/** Where the package has the image. */
+export const PV_GRUB = `/${FILE}`;
+
 /** Path of the image. @throws GuestError where there is none, nor a mirror to have it from */
 export async function pvGrub(listener: ProgressListener): Promise<string> {
 	const cached = join(cacheDirectory(), PACKAGE);
-	for (const path of [`/${FILE}`, join(cached, FILE)]) {
+	for (const path of [PV_GRUB, join(cached, FILE)]) {
 		const isThere = await access(path).then(
 			() => true,
 			() => false,

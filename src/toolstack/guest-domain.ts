@@ -75,11 +75,15 @@ export interface DomainHost {
 /** Triggers of `xl trigger`; a PV guest has one. */
 export type Trigger = "nmi" | "reset" | "init" | "power" | "sleep" | "s3resume";
 
+/** Xen's format, and that of a core of the kernel, which gdb opens. */
+export const CORE_FORMATS = ["xen", "gdb"] as const;
+export type CoreFormat = (typeof CORE_FORMATS)[number];
+
 export interface DumpOptions {
 	/** It goes on meanwhile; what is written is of no one moment then. */
 	readonly live?: boolean;
 	/** "xen" by default. */
-	readonly format?: "xen" | "gdb";
+	readonly format?: CoreFormat;
 }
 
 /** A domain that runs, or has run. What cannot be done throws a {@link ToolstackError} with its code. */
@@ -226,11 +230,12 @@ export class GuestDomain {
 	/**
 	 * Asks the guest's balloon for a size, and lets it own no more from now on.
 	 * @param bytes rounded down to KiB; the domain's static maximum at the most
+	 * @param force also to less than a kernel can be expected to live on
 	 * @throws ToolstackError out-of-range, not-enough-memory
 	 */
-	setMemoryTarget(bytes: number): void {
+	setMemoryTarget(bytes: number, { force = false }: { readonly force?: boolean } = {}): void {
 		this.checkRuns();
-		setMemoryTarget(this.host.machine, this.domain, bytes);
+		setMemoryTarget(this.host.machine, this.domain, bytes, force);
 	}
 
 	/** Sets what it may own at the most. @throws ToolstackError out-of-range below its target */

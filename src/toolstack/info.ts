@@ -143,6 +143,32 @@ export function domainInfo(machine: Machine, domain: Domain, destroyed = false):
 	};
 }
 
+/** Domain 0 as long as there is no machine. */
+export const NO_MACHINE_DOMAIN: DomainInfo = {
+	id: 0,
+	name: "Domain-0",
+	uuid: formatUuid(new Uint8Array(16)),
+	running: false,
+	blocked: false,
+	paused: false,
+	shutdown: false,
+	crashed: false,
+	dying: false,
+	state: "------",
+	shutdownReason: undefined,
+	memory: 0,
+	memoryTarget: 0,
+	maximumMemory: 0,
+	staticMaximumMemory: 0,
+	onlineVcpus: 0,
+	wantedVcpus: 0,
+	vcpus: 0,
+	cpuSeconds: 0,
+	uptimeSeconds: 0,
+	weight: 256,
+	cap: 0,
+};
+
 export function vcpuInfos(domain: Domain): VcpuInfo[] {
 	const now = domain.hypervisor.clock.now();
 	return domain.vcpus.map((vcpu) => {

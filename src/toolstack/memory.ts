@@ -10,6 +10,8 @@ import type { Machine } from "./machine.ts";
 
 /** LIBXL_MAXMEM_CONSTANT: what a domain may own beyond its target, in pages. */
 export const slackPages = 256;
+/** LIBXL_MIN_DOM0_MEM, bytes: libxl's least target for domain 0. A guest that was made smaller has half of its maximum as its least. */
+const LEAST_TARGET = 128 * 2 ** 20;
 const KIB = 1024;
 const MIB = 2 ** 20;
 
@@ -27,11 +29,20 @@ export function staticMaximum(machine: Machine, domain: Domain): number {
  * Asks the guest's balloon driver for a size, and lets the domain own no more than that from now on (frames that it has already stay its
  * own until it gives them back).
  * @param bytes rounded down to KiB
- * @throws ToolstackError out-of-range above the domain's maximum, not-enough-memory where the machine has not as much
+ * @param force also below {@link LEAST_TARGET}
+ * @throws ToolstackError out-of-range above the domain's maximum and below the least, not-enough-memory where the machine has not as much
  */
-export function setMemoryTarget(machine: Machine, domain: Domain, bytes: number): void {
+export function setMemoryTarget(machine: Machine, domain: Domain, bytes: number, force: boolean): void {
 	const kib = wholeKib(bytes);
 	const maximum = staticMaximum(machine, domain);
+	const least = Math.min(LEAST_TARGET, maximum / 2);
+	if (kib * KIB < least && !force) {
+		throw new ToolstackError(
+			"out-of-range",
+			`${mebibytes(bytes)} is less than the ${mebibytes(least)} that the kernel of domain ${domain.id} may need to live`,
+			"Give more, or --force (in a program, force: true)",
+		);
+	}
 	if (kib * KIB > maximum) {
 		throw new ToolstackError(
 			"out-of-range",

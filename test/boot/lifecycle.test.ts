@@ -1,12 +1,13 @@
 /** What a host does with Debian's kernel as guests: memory, vCPUs, requests, triggers, dumps, restarts. One boot for all of it, and one beside it. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
 import { createFile } from "../../src/host/node/platform.ts";
 import { type DomainOptions, type GuestDomain, Host } from "../../src/index.ts";
+import { openKernel, vmlinuxWithSymbols } from "../../src/xen/boot/index.ts";
 import { complaints } from "./guest.ts";
 import { GuestShell } from "./shell.ts";
 
@@ -65,7 +66,7 @@ it("manages Debian's kernel through its life", async () => {
 
 	// Memory goes to the machine and comes back, as far as it may.
 	const free = host.info().freeMemory;
-	alpha.setMemoryTarget(96 * MIB);
+	alpha.setMemoryTarget(96 * MIB, { force: true });
 	await until(() => alpha.info().memory <= 97 * MIB);
 	expect(host.info().freeMemory - free).toBeGreaterThan(30 * MIB);
 	alpha.setMemoryTarget(192 * MIB);
@@ -105,6 +106,11 @@ it("manages Debian's kernel through its life", async () => {
 	if (hasGdb) {
 		const args = ["-nx", "-batch", "-core", core, "-ex", `x/s 0x${banner.split(" ")[0]}`];
 		expect(spawnSync("gdb", args, { encoding: "utf8" }).stdout).toMatch(/"Linux version 6\.\d/);
+		// And by its own name, from the kernel that is unpacked with its symbols.
+		const kernel = join(directory, "vmlinux");
+		writeFileSync(kernel, vmlinuxWithSymbols(openKernel(images.kernel, "vmlinuz").elf));
+		const named = ["-nx", "-batch", kernel, core, "-ex", "x/s &linux_banner"];
+		expect(spawnSync("gdb", named, { encoding: "utf8" }).stdout).toMatch(/ in \w+ \(\)[\s\S]*:\s+"Linux version 6\.\d/);
 	}
 	rmSync(core);
 

@@ -276,7 +276,7 @@ it("xl's verbs manage Debian's kernel", async () => {
 
 	// Memory and vCPUs.
 	const memory = async (): Promise<number> => (await json("list", "debian"))[0]?.["memory"] as number;
-	await xl("mem-set", "debian", "96m");
+	await xl("mem-set", "--force", "debian", "96m");
 	await until(async () => (await memory()) <= 97 * MIB);
 	expect(await xl("list", "debian")).toMatch(/^debian {39}1 {4}9[67] /m);
 	await xl("mem-max", "debian", "160");

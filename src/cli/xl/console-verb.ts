@@ -12,6 +12,8 @@ export interface ConsoleOptions {
 	readonly restarts: boolean;
 	/** The character that leaves it, where it is on a terminal. */
 	readonly escapeKey: number;
+	/** Of pipes: the end of the input leaves the console, too. */
+	readonly leavesAtEnd: boolean;
 }
 
 export interface AttachedConsole {
@@ -26,7 +28,7 @@ export interface AttachedConsole {
 export async function attachConsole(
 	session: Session,
 	domain: string,
-	{ number, restarts, escapeKey }: ConsoleOptions,
+	{ number, restarts, escapeKey, leavesAtEnd }: ConsoleOptions,
 ): Promise<AttachedConsole> {
 	const client = await session.another();
 	const interactive = process.stdin.isTTY && process.stdout.isTTY;
@@ -52,9 +54,17 @@ export async function attachConsole(
 					// Our /init follows the size of the first console's window.
 					number === 0 ? (size) => client.request("terminalSize", { domain, ...size }) : undefined,
 				)
-			: onPipes(stream, (listener) => {
-					output = listener;
-				});
+			: onPipes(
+					stream,
+					(listener) => {
+						output = listener;
+					},
+					() => {
+						if (!leavesAtEnd) return;
+						session.note("paravirt: the input has ended; xl console --wait stays until the domain's end");
+						leave();
+					},
+				);
 	});
 	const ended = Promise.race([stream.result, left])
 		.then(() => {})
@@ -108,17 +118,37 @@ function onTerminal(
 	};
 }
 
-/** What comes on standard input is typed; its end is not the end of the console. */
-function onPipes(stream: Stream<"console">, setOutput: SetOutput): () => void {
+/** Milliseconds without output after which what was typed is taken to have been answered; and after which it is left whatever is said. */
+const QUIET = 1000;
+const LONGEST = 10_000;
+
+/**
+ * What comes on standard input is typed.
+ * @param ended is called after its end, when the guest has said nothing for a while
+ */
+function onPipes(stream: Stream<"console">, setOutput: SetOutput, ended: () => void): () => void {
 	const { stdin, stdout } = process;
-	setOutput((bytes) => stdout.write(bytes));
+	let quiet: NodeJS.Timeout | undefined;
+	let longest: NodeJS.Timeout | undefined;
+	setOutput((bytes) => {
+		stdout.write(bytes);
+		quiet?.refresh();
+	});
 	const type = (bytes: Uint8Array): void => {
 		if (!stream.write(bytes)) stdin.pause();
 	};
 	stream.onDrain(() => stdin.resume());
+	const end = (): void => {
+		quiet = setTimeout(ended, QUIET);
+		longest = setTimeout(ended, LONGEST);
+	};
 	stdin.on("data", type);
+	stdin.once("end", end);
 	return () => {
+		clearTimeout(quiet);
+		clearTimeout(longest);
 		stdin.removeListener("data", type);
+		stdin.removeListener("end", end);
 		stdin.pause();
 	};
 }
@@ -141,6 +171,7 @@ export const CONSOLE_VERB: Verb = {
 		{ short: "t", value: "<type>", help: "The kind of console: pv, which is all that PV guests have." },
 		{ short: "n", value: "<number>", help: "Its number: 0 (default), or that of a channel with connection=pty." },
 		{ short: "e", value: "<escape>", help: "The character that leaves it, e.g. ^] (default) or x." },
+		{ short: "w", long: "wait", help: "Of pipes: stay after the input's end until the domain's." },
 	],
 	async run(args, session) {
 		const type = args.value("t") ?? "pv";
@@ -150,6 +181,7 @@ export const CONSOLE_VERB: Verb = {
 			number: wholeNumber("console", "console number", args.value("n") ?? "0"),
 			restarts: false,
 			escapeKey: escapeKey === undefined ? ESCAPE_KEY : escapeCharacter(escapeKey),
+			leavesAtEnd: !args.has("w"),
 		});
 		await ended;
 	},

@@ -2,12 +2,23 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text as streamText } from "node:stream/consumers";
-import { type DomainConfig, domainConfig, parseWithOverrides } from "../../toolstack/config/domain-config.ts";
+import { PV_GRUB, pvGrub } from "../../guests/pv-grub.ts";
+import {
+	type DomainConfig,
+	parseWithOverrides,
+	readDomainConfig,
+	throwProblems,
+	wantsBootLoader,
+} from "../../toolstack/config/domain-config.ts";
+import type { ConfigError } from "../../toolstack/config/errors.ts";
 import type { DaemonClient } from "../../toolstack/daemon/client.ts";
 import type { EndEvent } from "../../toolstack/daemon/protocol.ts";
+import { CORE_FORMATS } from "../../toolstack/guest-domain.ts";
 import { ShutdownReason } from "../../xen/domain.ts";
 import { fileError, UsageError } from "../errors.ts";
+import { createProgress } from "../progress.ts";
 import { ESCAPE_KEY } from "../terminal.ts";
+import { hostProblems } from "./check-host.ts";
 import { attachConsole } from "./console-verb.ts";
 import type { Arguments, VerbOption } from "./getopt.ts";
 import { configJson } from "./json.ts";
@@ -24,14 +35,35 @@ const CREATE_OPTIONS: readonly VerbOption[] = [
 	{ short: "q", long: "quiet", help: "Print less." },
 ];
 
-/** Reads a configuration: a file, "-" for standard input. @throws ConfigError, FileError */
-async function readConfig(file: string, overrides: readonly string[], session: Session): Promise<DomainConfig> {
+/**
+ * Reads a configuration, and checks it against what the host has: a file, "-" for standard input.
+ * @param dry nothing is fetched
+ * @throws ConfigError, AggregateError of several, FileError
+ */
+async function readConfig(
+	file: string,
+	overrides: readonly string[],
+	session: Session,
+	{ dry, quiet }: { readonly dry: boolean; readonly quiet: boolean },
+): Promise<DomainConfig> {
 	const content = file === "-" ? streamText(process.stdin) : readFile(file, "utf8");
 	const text = await content.catch((error: unknown) => {
 		throw fileError(file, error);
 	});
 	const shown = file === "-" ? "standard input" : file;
-	return domainConfig(parseWithOverrides(text, shown, overrides), shown, { resolve: (path) => session.absolute(path) });
+	const syntax: ConfigError[] = [];
+	const settings = parseWithOverrides(text, shown, overrides, (error) => syntax.push(error));
+	const context = { resolve: (path: string) => session.absolute(path), bootLoader: PV_GRUB };
+	const reading = readDomainConfig(settings, shown, context);
+	if (!quiet) for (const warning of reading.warnings) session.note(`paravirt: ${warning}`);
+	throwProblems([...syntax, ...reading.problems, ...(await hostProblems(reading, session))]);
+	if (dry || !wantsBootLoader(settings)) return reading.config;
+	const progress = await createProgress();
+	try {
+		return { ...reading.config, kernel: await pvGrub(progress.listener) };
+	} finally {
+		progress.stop();
+	}
 }
 
 async function create(args: Arguments, session: Session): Promise<number | undefined> {
@@ -45,7 +77,7 @@ async function create(args: Arguments, session: Session): Promise<number | undef
 	const quiet = args.has("q");
 	const dry = args.has("n") || session.dryRun;
 	if (!quiet) session.print(`Parsing config from ${file}`);
-	const config = await readConfig(file, args.operands.filter(isSetting), session);
+	const config = await readConfig(file, args.operands.filter(isSetting), session, { dry, quiet });
 	if (dry) session.printJson(configJson(config));
 	else if (args.has("d")) session.note(JSON.stringify(configJson(config), undefined, 4));
 	if (dry) return undefined;
@@ -55,7 +87,7 @@ async function create(args: Arguments, session: Session): Promise<number | undef
 	const { id, name } = await daemon.request("create", { config, paused: true });
 	const end = waits ? follow(daemon, id, session, quiet) : undefined;
 	const console = args.has("c")
-		? await attachConsole(session, String(id), { number: 0, restarts: true, escapeKey: ESCAPE_KEY })
+		? await attachConsole(session, String(id), { number: 0, restarts: true, escapeKey: ESCAPE_KEY, leavesAtEnd: false })
 		: undefined;
 	if (!args.has("p")) await daemon.request("unpause", { domain: id });
 	if (waits && !quiet) session.note(`Waiting for domain ${name} (domid ${id}) to die [pid ${process.pid}]`);
@@ -204,9 +236,14 @@ export const LIFECYCLE_VERBS: readonly Verb[] = [
 		operands: "<Domain> <MemMB['b'[bytes]|'k'[KB]|'m'[MB]|'g'[GB]|'t'[TB]]>",
 		count: [2, 2],
 		summary: "Set the current memory usage for a domain",
+		options: [{ short: "f", long: "force", help: "Also to so little that its kernel may not live." }],
 		async run(args, session) {
 			const bytes = memorySize("mem-set", operand(args, 1));
-			await (await session.daemon()).request("setMemory", { domain: operand(args, 0), bytes });
+			await (await session.daemon()).request("setMemory", {
+				domain: operand(args, 0),
+				bytes,
+				force: args.has("f"),
+			});
 		},
 	},
 	{
@@ -257,8 +294,16 @@ export const LIFECYCLE_VERBS: readonly Verb[] = [
 		operands: "[options] <Domain> [<filename>]",
 		count: [1, 2],
 		summary: "Core dump a domain",
-		options: [{ short: "L", long: "live", help: "Let it run meanwhile." }],
+		options: [
+			{ short: "L", long: "live", help: "Let it run meanwhile." },
+			{ long: "format", value: "FORMAT", help: "xen (default), or gdb: a core of the kernel." },
+		],
 		async run(args, session) {
+			const given = args.value("format") ?? "xen";
+			const format = CORE_FORMATS.find((each) => each === given);
+			if (format === undefined) {
+				throw new UsageError(`dump-core: there is no format ${given}`, `Give ${CORE_FORMATS.join(" or ")}.`);
+			}
 			const [domain] = await selectDomains(session, [operand(args, 0)]);
 			const { id, name } = domain as { readonly id: number; readonly name: string };
 			const file = args.operands[1] ?? join(session.paths.cores, `${name}.core`);
@@ -266,7 +311,12 @@ export const LIFECYCLE_VERBS: readonly Verb[] = [
 				domain: id,
 				file: session.absolute(file),
 				live: args.has("L"),
+				format,
 			});
+			if (format === "gdb") {
+				session.note("Its kernel with the symbols is written by: paravirt inspect --vmlinux FILE KERNEL");
+				session.note(`gdb FILE ${file} opens both.`);
+			}
 		},
 	},
 ];

@@ -2,7 +2,7 @@
 import { hostname, machine, release, version } from "node:os";
 import { checkCpuList } from "../../toolstack/config/cpu-list.ts";
 import { DaemonError } from "../../toolstack/daemon/errors.ts";
-import type { DomainInfo, HostInfo } from "../../toolstack/info.ts";
+import { type DomainInfo, type HostInfo, NO_MACHINE_DOMAIN } from "../../toolstack/info.ts";
 import { UsageError } from "../errors.ts";
 import { formatFields, formatList, formatRow, formatUptime, formatVcpus, right, VCPU_HEADER } from "./format.ts";
 import { configJson } from "./json.ts";
@@ -19,12 +19,14 @@ import {
 
 const MIB = 2 ** 20;
 
-/** Domains; none where no daemon runs and none is named. */
+/** Domains; if no daemon runs, domain 0 is the only one. */
 async function listed(session: Session, names: readonly string[]): Promise<readonly DomainInfo[]> {
 	try {
 		return await selectDomains(session, names);
 	} catch (error) {
-		if (names.length === 0 && error instanceof DaemonError && error.code === "not-running") return [];
+		if (!(error instanceof DaemonError && error.code === "not-running")) throw error;
+		session.noteLost();
+		if (names.every((name) => name === "0" || name === NO_MACHINE_DOMAIN.name)) return [NO_MACHINE_DOMAIN];
 		throw error;
 	}
 }
@@ -146,7 +148,7 @@ export const LISTING_VERBS: readonly Verb[] = [
 			}
 			for (const list of args.operands.slice(2).filter((each) => each !== "-")) {
 				const problem = checkCpuList(list);
-				if (problem !== undefined) throw new UsageError(`vcpu-pin: ${problem}`, 'Give "all" or 0.');
+				if (problem !== undefined) throw new UsageError(`vcpu-pin: ${problem.reason}`, 'Give "all" or 0.');
 			}
 		},
 	},
@@ -264,8 +266,7 @@ export const LISTING_VERBS: readonly Verb[] = [
 		summary: "Read and/or clear the hypervisor's message buffer",
 		options: [{ short: "c", long: "clear", help: "Clear it." }],
 		async run(args, session) {
-			const text = await (await session.daemon()).request("log", { clear: args.has("c") });
-			session.print(text.replace(/^(?=.)/gm, "(XEN) "));
+			session.print(await (await session.daemon()).request("log", { clear: args.has("c") }));
 		},
 	},
 	{

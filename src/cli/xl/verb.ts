@@ -1,6 +1,7 @@
 /** What a verb of `paravirt xl` is: a row of the table that help, completion and the dispatcher are made from. */
 import { resolve } from "node:path";
 import { DaemonClient } from "../../toolstack/daemon/client.ts";
+import { describeLost, lostDomains } from "../../toolstack/daemon/lost-domains.ts";
 import type { DaemonPaths } from "../../toolstack/daemon/paths.ts";
 import { daemonPaths } from "../../toolstack/daemon/paths.ts";
 import { connectOrStart } from "../../toolstack/daemon/start.ts";
@@ -48,8 +49,15 @@ export class Session {
 
 	/** The daemon; where none runs, one is started. */
 	startedDaemon(): Promise<DaemonClient> {
+		this.noteLost();
 		this.client ??= connectOrStart(this.paths);
 		return this.client;
+	}
+
+	/** Tells of the domains of a daemon that was killed; the next one forgets them. */
+	noteLost(): void {
+		const lost = lostDomains(this.paths);
+		if (lost !== undefined) this.note(`paravirt: ${describeLost(lost)}\nIts log may tell why: ${this.paths.log}.`);
 	}
 
 	/** A further connection, for what has a stream of its own. */

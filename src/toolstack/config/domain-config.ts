@@ -1,12 +1,13 @@
 /**
- * What a configuration file of xl's makes of a domain: options in the host's words, or a {@link ConfigError} that names file, line and
- * option. Nothing is ignored.
+ * What a configuration file of xl's makes of a domain: options in the host's words, or {@link ConfigError}s that name file, line and
+ * option. Nothing is ignored in silence.
  */
 
 import type { CpuVendor } from "../../cpu/vendor.ts";
 import { ToolstackError } from "../errors.ts";
 import { nearestName } from "../nearest.ts";
 import { type EndAction, parseEndAction, XL_END_ACTIONS } from "../options.ts";
+import { parseUuid } from "../uuid.ts";
 import { ChannelError, type ChannelSpecification, parseChannel } from "./channel.ts";
 import { checkCpuList } from "./cpu-list.ts";
 import { CpuidError, parseCpuid } from "./cpuid.ts";
@@ -55,59 +56,158 @@ export interface DomainConfig {
 export interface ConfigContext {
 	/** Makes a path absolute: the daemon has another working directory. */
 	readonly resolve: (path: string) => string;
+	/** Path of PV-GRUB's image: the kernel, if {@link wantsBootLoader}. */
+	readonly bootLoader: string;
 }
 
-/** The settings of a file, and of `KEY=VALUE` arguments behind it. @throws ConfigError */
-export function parseWithOverrides(text: string, file: string, overrides: readonly string[]): Settings {
+/** A configuration that was read as far as it can be. */
+export interface ConfigReading {
+	/** If there are no problems. */
+	readonly config: DomainConfig;
+	/** All that is wrong. */
+	readonly problems: readonly ConfigError[];
+	/** What is taken and has no effect, in sentences without their full stop. */
+	readonly warnings: readonly string[];
+	readonly reader: SettingsReader;
+}
+
+/**
+ * The settings of a file, and of `KEY=VALUE` arguments behind it.
+ * @param problem gets what is wrong; without it, it is thrown
+ * @throws ConfigError
+ */
+export function parseWithOverrides(
+	text: string,
+	file: string,
+	overrides: readonly string[],
+	problem?: (error: ConfigError) => void,
+): Settings {
 	return overrides.reduce<Settings>(
-		(settings, override) => parseConfig(override, "command line", settings),
-		parseConfig(text, file),
+		(settings, override) => parseConfig(override, "command line", settings, problem),
+		parseConfig(text, file, new Map(), problem),
 	);
 }
 
-/** @throws ConfigError */
-export function domainConfig(settings: Settings, file: string, { resolve }: ConfigContext): DomainConfig {
-	for (const setting of settings.values()) checkOption(setting);
-	const reader = new SettingsReader(settings, file);
-	checkType(reader);
-	const kernel = reader.text("kernel");
-	if (kernel === undefined || kernel === "") throw missing(file, "kernel", 'Write kernel = "PATH" of a vmlinuz');
-	const name = reader.text("name");
-	if (name === undefined || name === "") throw missing(file, "name", 'Write name = "NAME"');
-	const vcpus = reader.number("vcpus", 1) ?? 1;
-	const maximumVcpus = reader.number("maxvcpus", 1) ?? vcpus;
-	if (maximumVcpus < vcpus) throw reader.invalid("maxvcpus", `${maximumVcpus} is less than vcpus`, "Give more");
-	for (const key of ["cpus", "cpus_soft"]) checkCpus(reader, key);
-	const memory = reader.number("memory", 1) ?? DEFAULT_MEMORY_MIB;
-	const maximum = reader.number("maxmem", 1) ?? memory;
-	if (maximum < memory) throw reader.invalid("maxmem", `${maximum} is less than memory`, "Give as much or more");
-	const ramdisk = reader.text("ramdisk");
+/** Throws what is wrong: the only error, or all of them in the order of their lines. @throws ConfigError, AggregateError */
+export function throwProblems(problems: readonly ConfigError[]): void {
+	const [only] = problems;
+	if (problems.length === 1) throw only;
+	const sorted = problems.toSorted((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1));
+	if (sorted.length > 1) throw new AggregateError(sorted, sorted.map(({ message }) => message).join("\n"));
+}
+
+/** @throws ConfigError, or AggregateError of several */
+export function domainConfig(settings: Settings, file: string, context: ConfigContext): DomainConfig {
+	const { config, problems } = readDomainConfig(settings, file, context);
+	throwProblems(problems);
+	return config;
+}
+
+/** Collects what is wrong. */
+class Problems {
+	readonly all: ConfigError[] = [];
+
+	/** What `read` gives; or, if that is wrong, `otherwise`. */
+	attempt<T, O>(read: () => T, otherwise: O): T | O {
+		try {
+			return read();
+		} catch (error) {
+			if (!(error instanceof ConfigError)) throw error;
+			this.all.push(error);
+			return otherwise;
+		}
+	}
+}
+
+/** Reads all of it, whatever is wrong with parts. */
+export function readDomainConfig(settings: Settings, file: string, context: ConfigContext): ConfigReading {
+	const { resolve } = context;
+	const problems = new Problems();
+	const warnings: string[] = [];
+	// Of another kind of guest the other options need no words.
+	const ofAnotherKind = problems.attempt(() => checkType(new SettingsReader(settings, file)), true) === true;
+	const usable = new Map<string, Setting>();
+	if (!ofAnotherKind) {
+		for (const setting of settings.values()) {
+			problems.attempt(() => {
+				checkOption(setting);
+				usable.set(setting.key, setting);
+			}, undefined);
+		}
+	}
+	const isSet = (key: string): boolean => ofAnotherKind || settings.has(key);
+	const reader = new SettingsReader(usable, file);
+	const get = <T>(read: () => T): T | undefined => problems.attempt(read, undefined);
+	const number = (key: string, least?: number, most?: number): number | undefined =>
+		get(() => reader.number(key, least, most));
+
+	const name = reader.text("name") ?? "";
+	if (name === "" && !(isSet("name") && !usable.has("name"))) {
+		problems.all.push(missing(file, "name", 'Write name = "NAME"'));
+	}
+	const uuid = reader.text("uuid");
+	if (uuid !== undefined && parseUuid(uuid) === undefined) {
+		const remedy = "Give one as uuidgen makes it, such as 6c2ba4d4-2b23-4b4c-a1b6-ad1d1b7f6c07, or leave it out";
+		problems.all.push(reader.invalid("uuid", `"${uuid}" is no UUID`, remedy));
+	}
+	const vcpus = number("vcpus", 1) ?? 1;
+	const maximumVcpus = number("maxvcpus", 1) ?? vcpus;
+	if (maximumVcpus < vcpus)
+		problems.all.push(reader.invalid("maxvcpus", `${maximumVcpus} is less than vcpus`, "Give more"));
+	for (const key of ["cpus", "cpus_soft"]) get(() => checkCpus(reader, key, warnings));
+	const memory = number("memory", 1) ?? DEFAULT_MEMORY_MIB;
+	const maximum = number("maxmem", 1) ?? memory;
+	if (maximum < memory)
+		problems.all.push(reader.invalid("maxmem", `${maximum} is less than memory`, "Give as much or more"));
+	const kernel = reader.text("kernel") ?? "";
+	if (
+		kernel === "" &&
+		!reader.has("bootloader") &&
+		!wantsBootLoader(usable) &&
+		(reader.has("kernel") || !isSet("kernel"))
+	) {
+		problems.all.push(missing(file, "kernel", 'Write kernel = "PATH" of a vmlinuz, or bootloader = "pygrub"'));
+	}
+	const boot = get(() => whatBoots(reader, context, warnings)) ?? { kernel: resolve(kernel), commandLine: "" };
 	const resolveFile = (target: string): string => resolveTarget(target, resolve) as string;
-	return {
+	const list = <T>(key: string, parse: (text: string) => T, errorClass: SpecificationErrorClass): readonly T[] =>
+		devices(reader, key, parse, errorClass, problems);
+	const vif = (text: string): NetworkSpecification =>
+		parseVif(text, (sentence) => warnings.push(`${reader.place("vif")}: vif "${text}": ${sentence}`));
+	const config = {
 		name,
-		...optional("uuid", reader.text("uuid")),
-		kernel: resolve(kernel),
-		...optional("ramdisk", ramdisk === undefined || ramdisk === "" ? undefined : resolve(ramdisk)),
-		commandLine: commandLine(reader),
+		...optional("uuid", uuid),
+		...boot,
 		memory: memory * MIB,
 		maximumMemory: maximum * MIB,
 		vcpus,
 		maximumVcpus,
-		...optional("cpuVendor", cpuVendor(reader)),
-		...optional("weight", reader.number("cpu_weight", 1, 65535)),
-		...optional("cap", reader.number("cap", 0, 100 * maximumVcpus)),
-		onPoweroff: action(reader, "on_poweroff", XL_END_ACTIONS.onPoweroff),
-		onReboot: action(reader, "on_reboot", XL_END_ACTIONS.onReboot),
-		onCrash: action(reader, "on_crash", XL_END_ACTIONS.onCrash),
-		onWatchdog: action(reader, "on_watchdog", XL_END_ACTIONS.onWatchdog),
-		...optional("maximumGrantFrames", reader.number("max_grant_frames", 1)),
-		...optional("maximumMaptrackFrames", reader.number("max_maptrack_frames", 0)),
-		...optional("maximumEventChannels", reader.number("max_event_channels", 1)),
-		disks: devices(reader, "disk", (text) => resolved(parseDisk(text), "target", resolveFile), DiskSpecificationError),
-		shares: devices(reader, "p9", (text) => resolved(parseP9(text), "path", resolve), ShareSpecificationError),
-		networks: devices(reader, "vif", parseVif, NetworkError),
-		channels: devices(reader, "channel", (text) => resolved(parseChannel(text), "path", resolve), ChannelError),
+		...optional(
+			"cpuVendor",
+			get(() => cpuVendor(reader)),
+		),
+		...optional("weight", number("cpu_weight", 1, 65535)),
+		...optional("cap", number("cap", 0, 100 * maximumVcpus)),
+		onPoweroff: get(() => action(reader, "on_poweroff")) ?? XL_END_ACTIONS.onPoweroff,
+		onReboot: get(() => action(reader, "on_reboot")) ?? XL_END_ACTIONS.onReboot,
+		onCrash: get(() => action(reader, "on_crash")) ?? XL_END_ACTIONS.onCrash,
+		onWatchdog: get(() => action(reader, "on_watchdog")) ?? XL_END_ACTIONS.onWatchdog,
+		...optional("maximumGrantFrames", number("max_grant_frames", 1)),
+		...optional("maximumMaptrackFrames", number("max_maptrack_frames", 0)),
+		...optional("maximumEventChannels", number("max_event_channels", 1)),
+		disks: list("disk", (text) => resolved(parseDisk(text), "target", resolveFile), DiskSpecificationError),
+		shares: list("p9", (text) => resolved(parseP9(text), "path", resolve), ShareSpecificationError),
+		networks: list("vif", vif, NetworkError),
+		channels: list("channel", (text) => resolved(parseChannel(text), "path", resolve), ChannelError),
 	};
+	const ignored = [...usable.keys()].filter((key) => CONFIG_OPTIONS[key]?.treatment === "ignored");
+	if (ignored.length > 0) {
+		const are = ignored.length === 1 ? "is" : "are";
+		warnings.push(
+			`${file}: ${ignored.join(", ")} ${are} for HVM and PVH guests and ignored, as xl does with a PV guest`,
+		);
+	}
+	return { config, problems: problems.all, warnings, reader };
 }
 
 /** An option must be known, and its value of its kind; one that cannot be honoured may only ask for nothing. */
@@ -118,22 +218,19 @@ function checkOption({ key, value, file, line }: Setting): void {
 		const remedy = nearest === undefined ? "xl.cfg(5) lists the options" : `Did you mean ${nearest}?`;
 		throw new ConfigError("unknown-option", file, line, `unknown option ${key}`, remedy);
 	}
-	if (!option.honoured) {
+	if (option.treatment === "ignored") return;
+	if (option.treatment === "refused") {
 		const asksNothing = isList(value) ? value.items.length === 0 : option.nothing.includes(value.text);
 		if (asksNothing) return;
-		throw new ConfigError(
-			"unsupported-option",
-			file,
-			line,
-			`${key} cannot be honoured: ${option.reason}`,
-			option.remedy,
-		);
+		const reason = `${key} cannot be honoured: ${option.reason}`;
+		throw new ConfigError("unsupported-option", file, line, reason, option.remedy);
 	}
 	if (isOfKind(value, option.kind)) return;
 	const shown = isList(value) ? "a list" : `"${value.text}"`;
 	throw new ConfigError("invalid-value", file, line, `${key}: ${shown} is no ${option.kind}`, `Give a ${option.kind}`);
 }
 
+/** @throws ConfigError if it is a guest of another kind */
 function checkType(reader: SettingsReader): void {
 	const type = reader.text("type");
 	const builder = reader.text("builder");
@@ -143,6 +240,54 @@ function checkType(reader: SettingsReader): void {
 	if (type === undefined && builder !== undefined && builder !== "generic" && builder !== "linux") {
 		throw refuse("builder", builder);
 	}
+}
+
+/** Programs that read a guest's own configuration on the host, by the last part of their path; and firmware that does it in the guest. */
+const BOOT_LOADERS = ["pygrub", "pvgrub"];
+const FIRMWARES = ["pvgrub", "pvgrub64"];
+
+/** Whether the guest's own configuration says what is booted. */
+export function wantsBootLoader(settings: Settings): boolean {
+	const text = (key: string): string => {
+		const value = settings.get(key)?.value;
+		return value === undefined || isList(value) ? "" : value.text;
+	};
+	return BOOT_LOADERS.includes(text("bootloader").split("/").at(-1) as string) || FIRMWARES.includes(text("firmware"));
+}
+
+/** What else says what is booted, which has no effect with a boot loader. */
+const WITHOUT_LOADER = ["kernel", "ramdisk", "cmdline", "root", "extra", "bootloader_args"];
+
+/** The kernel, or the boot loader that takes its place. */
+function whatBoots(
+	reader: SettingsReader,
+	{ resolve, bootLoader }: ConfigContext,
+	warnings: string[],
+): Pick<DomainConfig, "kernel" | "ramdisk" | "commandLine"> {
+	const loader = reader.text("bootloader") ?? "";
+	const firmware = reader.text("firmware") ?? "";
+	const key = loader !== "" ? "bootloader" : "firmware";
+	if (loader !== "" ? BOOT_LOADERS.includes(loader.split("/").at(-1) as string) : FIRMWARES.includes(firmware)) {
+		const hidden = WITHOUT_LOADER.filter((each) => reader.has(each));
+		const others =
+			hidden.length === 0 ? "" : `; ${hidden.join(", ")} ${hidden.length === 1 ? "has" : "have"} no effect`;
+		const what = "PV-GRUB takes its place, and boots what /boot/grub/grub.cfg on the guest's disk says";
+		warnings.push(`${reader.place(key)}: ${key} = "${loader || firmware}": ${what}${others}`);
+		return { kernel: bootLoader, commandLine: "" };
+	}
+	if (loader !== "") {
+		const remedy = 'Give bootloader = "pygrub", in whose place PV-GRUB boots, or kernel = "PATH"';
+		throw reader.invalid("bootloader", `${loader} cannot be run: no program chooses what a guest boots`, remedy);
+	}
+	if (firmware !== "")
+		warnings.push(`${reader.place("firmware")}: firmware = "${firmware}" is not for PV guests and ignored`);
+	const ramdisk = reader.text("ramdisk");
+	const kernel = reader.text("kernel") ?? "";
+	return {
+		kernel: kernel === "" ? "" : resolve(kernel),
+		...optional("ramdisk", ramdisk === undefined || ramdisk === "" ? undefined : resolve(ramdisk)),
+		commandLine: commandLine(reader),
+	};
 }
 
 /** cmdline, or root and extra, which it replaces: one that it would hide is a mistake. */
@@ -158,11 +303,18 @@ function commandLine(reader: SettingsReader): string {
 	throw reader.invalid(hidden, "cmdline is given too, and replaces it", `Leave cmdline or ${hidden} out`);
 }
 
-function checkCpus(reader: SettingsReader, key: string): void {
+/** Pinning is for hosts with several processors: a list must be one, and means nothing. */
+function checkCpus(reader: SettingsReader, key: string, warnings: string[]): void {
 	const given = reader.textOrList(key);
-	for (const list of typeof given === "string" ? [given] : (given ?? [])) {
+	const lists = typeof given === "string" ? [given] : (given ?? []);
+	for (const list of lists) {
 		const problem = checkCpuList(list);
-		if (problem !== undefined) throw reader.invalid(key, problem, 'The host has one CPU: give "all" or "0"');
+		if (problem === undefined) continue;
+		if (problem.kind === "not-a-list") {
+			throw reader.invalid(key, problem.reason, 'Give a list such as "0-3,^1", or "all"');
+		}
+		const text = `${reader.place(key)}: ${key} = "${list}": virtual processors are not pinned, since ${problem.reason}`;
+		if (!warnings.includes(text)) warnings.push(text);
 	}
 }
 
@@ -175,9 +327,9 @@ function cpuVendor(reader: SettingsReader): CpuVendor | undefined {
 	}
 }
 
-function action(reader: SettingsReader, key: string, usual: EndAction): EndAction {
+function action(reader: SettingsReader, key: string): EndAction | undefined {
 	const text = reader.text(key);
-	if (text === undefined) return usual;
+	if (text === undefined) return undefined;
 	try {
 		return parseEndAction(text);
 	} catch (error) {
@@ -192,21 +344,27 @@ interface SpecificationError extends Error {
 	readonly remedy: string;
 }
 
-/** The devices of a list; an error in one names the option and where it is set. */
+type SpecificationErrorClass = new (...args: never) => SpecificationError;
+
+/** The devices of a list; an error in one names the option and where it is set, and that one is left out. */
 function devices<T>(
 	reader: SettingsReader,
 	key: string,
 	parse: (text: string) => T,
-	errorClass: new (...args: never) => SpecificationError,
+	errorClass: SpecificationErrorClass,
+	problems: Problems,
 ): readonly T[] {
-	return reader.list(key).map((text) => {
-		try {
-			return parse(text);
-		} catch (error) {
-			if (!(error instanceof errorClass)) throw error;
-			throw reader.invalid(key, `"${text}": ${error.reason}`, error.remedy, error);
-		}
-	});
+	const texts = problems.attempt(() => reader.list(key), []);
+	return texts.flatMap((text) =>
+		problems.attempt(() => {
+			try {
+				return [parse(text)];
+			} catch (error) {
+				if (!(error instanceof errorClass)) throw error;
+				throw reader.invalid(key, `"${text}": ${error.reason}`, error.remedy, error);
+			}
+		}, []),
+	);
 }
 
 /** A disk's file as an absolute path; an address stays as it is. */

@@ -46,12 +46,11 @@ const ESCAPE = /\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))/gs;
 
 /**
  * The words of `text`, the last of kind "end".
- * @param firstLine the number of its first line
- * @throws ConfigError
+ * @param problem gets what is wrong; nothing of that line is left then
  */
-export function tokenize(text: string, file: string, firstLine = 1): Token[] {
+export function tokenize(text: string, file: string, problem: (error: ConfigError) => void): Token[] {
 	const tokens: Token[] = [];
-	let line = firstLine;
+	let line = 1;
 	let at = 0;
 	const match = (pattern: RegExp): RegExpExecArray | null => {
 		pattern.lastIndex = at;
@@ -71,24 +70,38 @@ export function tokenize(text: string, file: string, firstLine = 1): Token[] {
 			return found !== null;
 		});
 		const [whole = "", double, single] = (found ?? []) as readonly (string | undefined)[];
-		if (rule === undefined) throw unexpected(text.slice(at), file, line);
-		const [kind] = rule;
-		const content = kind === "string" ? withoutEscapes(double ?? single ?? "", file, line) : whole;
-		tokens.push({ kind, text: content, line });
-		if (kind === "newline") line++;
+		const token =
+			rule === undefined
+				? unexpected(text.slice(at), file, line)
+				: rule[0] === "string"
+					? stringToken(double ?? single ?? "", file, line)
+					: { kind: rule[0], text: whole, line };
+		if (!(token instanceof ConfigError)) {
+			tokens.push(token);
+			if (token.kind === "newline") line++;
+			continue;
+		}
+		problem(token);
+		while (tokens.length > 0 && tokens.at(-1)?.kind !== "newline") tokens.pop();
+		const end = text.indexOf("\n", at);
+		at = end < 0 ? text.length : end;
 	}
 	tokens.push({ kind: "end", text: "", line });
 	return tokens;
 }
 
-function withoutEscapes(text: string, file: string, line: number): string {
-	return text.replace(ESCAPE, (all, hexadecimal?: string, octal?: string, letter?: string) => {
+/** A string without its escapes, or what is wrong with one of them. */
+function stringToken(content: string, file: string, line: number): Token | ConfigError {
+	let unknown: string | undefined;
+	const text = content.replace(ESCAPE, (all, hexadecimal?: string, octal?: string, letter?: string) => {
 		if (hexadecimal !== undefined) return String.fromCharCode(Number.parseInt(hexadecimal, 16));
 		if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
 		const meant = ESCAPES[letter as string];
-		if (meant !== undefined) return meant;
-		throw new ConfigError("syntax", file, line, `unknown escape ${all} in a string`, "Write \\\\ for a backslash");
+		if (meant === undefined) unknown ??= all;
+		return meant ?? all;
 	});
+	if (unknown === undefined) return { kind: "string", text, line };
+	return new ConfigError("syntax", file, line, `unknown escape ${unknown} in a string`, "Write \\\\ for a backslash");
 }
 
 function unexpected(rest: string, file: string, line: number): ConfigError {

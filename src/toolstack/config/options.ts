@@ -1,18 +1,24 @@
 /**
- * Every option of xl.cfg(5) (of Xen 4.17), and how a PV guest of ours is treated that has it: honoured, or refused by name with the reason.
- * A refused option may have the value that asks for nothing, which is xl's own default for it: an empty list, or what `nothing` says.
+ * Every option of xl.cfg(5) (of Xen 4.17), and how a PV guest of ours is treated that has it: honoured, refused by name with the reason, or
+ * ignored with a warning, as xl ignores in a PV guest's file what is for other guests. A refused option may have the value that asks for
+ * nothing, which is xl's own default for it: an empty list, or what `nothing` says.
  */
 
 export type OptionKind = "string" | "number" | "boolean" | "list" | "string or list" | "string or boolean";
 
 export interface HonouredOption {
 	readonly kind: OptionKind;
-	readonly honoured: true;
+	readonly treatment: "honoured";
+}
+
+/** One that is not for PV guests. */
+export interface IgnoredOption {
+	readonly treatment: "ignored";
 }
 
 export interface RefusedOption {
 	readonly kind: OptionKind;
-	readonly honoured: false;
+	readonly treatment: "refused";
 	/** Why, as the end of "OPTION cannot be honoured: ...". */
 	readonly reason: string;
 	readonly remedy: string;
@@ -20,23 +26,20 @@ export interface RefusedOption {
 	readonly nothing: readonly string[];
 }
 
-export type ConfigOption = HonouredOption | RefusedOption;
+export type ConfigOption = HonouredOption | RefusedOption | IgnoredOption;
 
 const LEAVE_OUT = "Leave it out";
-const HVM = "it is for HVM and PVH guests, and paravirt runs PV guests";
-const DEVICE_MODEL = "it is for a device model (QEMU), which PV guests here do without";
 const ARM = "it is for ARM";
 const PASSTHROUGH = "there are no physical devices to pass through";
 const DISPLAY = "there is no framebuffer yet; the guest's console is text (paravirt xl console)";
 const USB = "there are no USB devices";
-const SHADOW = "it is about paging in hardware or by shadow tables, and PV guests have neither";
 
 function honour(kind: OptionKind): HonouredOption {
-	return { kind, honoured: true };
+	return { kind, treatment: "honoured" };
 }
 
 function refuse(kind: OptionKind, reason: string, nothing: readonly string[] = [], remedy = LEAVE_OUT): RefusedOption {
-	return { kind, honoured: false, reason, remedy, nothing };
+	return { kind, treatment: "refused", reason, remedy, nothing };
 }
 
 /** Several options that are refused alike. */
@@ -47,6 +50,10 @@ function alike(
 	nothing: readonly string[] = [],
 ): Record<string, RefusedOption> {
 	return Object.fromEntries(names.map((name) => [name, refuse(kind, reason, nothing)]));
+}
+
+function ignore(...names: readonly string[]): Record<string, IgnoredOption> {
+	return Object.fromEntries(names.map((name) => [name, { treatment: "ignored" }]));
 }
 
 const OFF = ["0"];
@@ -89,21 +96,11 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	cmdline: honour("string"),
 	root: honour("string"),
 	extra: honour("string"),
-	bootloader: refuse(
-		"string",
-		"there is no boot loader that runs on the host",
-		[],
-		"Give kernel = \"PATH\" of a kernel, or of a PV-GRUB image (Debian's grub-xen-bin), which loads the kernel from the guest's disk",
-	),
-	bootloader_args: refuse("string or list", "there is no boot loader that runs on the host"),
-	firmware: refuse(
-		"string",
-		"there is no firmware of paravirt's own",
-		[],
-		'Give kernel = "/usr/lib/grub-xen/grub-x86_64-xen.bin" (Debian\'s grub-xen-bin) in place of pvgrub64',
-	),
-	...alike(["pvshim"], "boolean", HVM, OFF),
-	...alike(["pvshim_path", "pvshim_cmdline", "pvshim_extra"], "string", HVM),
+	// pygrub and pvgrub: PV-GRUB takes their place.
+	bootloader: honour("string"),
+	bootloader_args: honour("string or list"),
+	firmware: honour("string"),
+	...ignore("pvshim", "pvshim_path", "pvshim_cmdline", "pvshim_extra"),
 
 	// Limits and features
 	max_grant_frames: honour("number"),
@@ -123,7 +120,6 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	tsc_mode: refuse("string", "the time-stamp counter is virtual and runs at 1 GHz for all", ["default", "0"]),
 	localtime: refuse("boolean", "all guests have the host's time, in UTC", OFF),
 	rtc_timeoffset: refuse("number", "all guests have the host's time, in UTC", OFF),
-	mca_caps: refuse("list", HVM),
 	msr_relaxed: refuse("boolean", "registers that a guest does not have fault, as they do with xl's default", OFF),
 
 	// Devices
@@ -144,8 +140,6 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	gfx_passthru: refuse("string or boolean", PASSTHROUGH, OFF),
 	rdm: refuse("string", PASSTHROUGH),
 	rdm_mem_boundary: refuse("number", PASSTHROUGH),
-	dm_restrict: refuse("boolean", DEVICE_MODEL, OFF),
-	device_model_user: refuse("string", DEVICE_MODEL),
 
 	// With a PV guest these stand for a framebuffer
 	...alike(["vnc", "sdl", "opengl"], "boolean", DISPLAY, OFF),
@@ -153,35 +147,19 @@ export const CONFIG_OPTIONS: Readonly<Record<string, ConfigOption>> = {
 	...alike(["vnclisten", "vncpasswd", "keymap", "display", "xauthority"], "string", DISPLAY),
 	vncdisplay: refuse("number", DISPLAY),
 
-	// HVM and PVH guests
-	...alike(["boot", "hdtype", "bios", "bios_path_override", "vga", "vendor_device"], "string", HVM),
-	...alike(["acpi_firmware", "smbios_firmware", "ms_vm_genid", "timer_mode", "soundhw"], "string", HVM),
-	...alike(["hap", "oos"], "boolean", SHADOW),
-	shadow_memory: refuse("number", SHADOW),
-	...alike(["pae", "acpi", "acpi_s3", "acpi_s4", "apic", "nx", "hpet", "vpt_align"], "boolean", HVM),
-	...alike(["acpi_laptop_slate", "altp2mhvm", "nestedhvm"], "boolean", HVM, OFF),
-	altp2m: refuse("string", HVM, ["disabled"]),
-	mmio_hole: refuse("number", HVM),
-	xen_platform_pci: refuse("boolean", HVM),
-	viridian: refuse("string or list", HVM, OFF),
-	videoram: refuse("number", HVM),
-	...alike(["stdvga", "nographic", "vkb_device", "usb"], "boolean", HVM, OFF),
-	usbversion: refuse("number", HVM),
-	usbdevice: refuse("string or list", HVM),
-	serial: refuse("string or list", HVM),
-	...alike(["spice", "spicevdagent", "spice_clipboard_sharing"], "boolean", HVM, OFF),
-	...alike(["spicedisable_ticketing", "spiceagent_mouse"], "boolean", HVM),
-	...alike(["spicehost", "spicepasswd", "spice_image_compression", "spice_streaming_video"], "string", HVM),
-	...alike(["spiceport", "spicetls_port", "spiceusbredirection"], "number", HVM),
-	...alike(
-		["device_model_version", "device_model_override", "device_model_stubdomain_seclabel"],
-		"string",
-		DEVICE_MODEL,
-	),
-	...alike(["stubdomain_kernel", "stubdomain_cmdline", "stubdomain_ramdisk"], "string", DEVICE_MODEL),
-	stubdomain_memory: refuse("number", DEVICE_MODEL),
-	device_model_stubdomain_override: refuse("boolean", DEVICE_MODEL, OFF),
-	...alike(["device_model_args", "device_model_args_pv", "device_model_args_hvm"], "list", DEVICE_MODEL),
+	// HVM and PVH guests, their paging and their device model
+	...ignore("boot", "hdtype", "bios", "bios_path_override", "vga", "vendor_device", "mca_caps", "mmio_hole"),
+	...ignore("acpi_firmware", "smbios_firmware", "ms_vm_genid", "timer_mode", "soundhw", "hap", "oos", "shadow_memory"),
+	...ignore("pae", "acpi", "acpi_s3", "acpi_s4", "acpi_laptop_slate", "apic", "nx", "hpet", "vpt_align"),
+	...ignore("altp2m", "altp2mhvm", "nestedhvm", "xen_platform_pci", "viridian", "videoram", "stdvga", "nographic"),
+	...ignore("vkb_device", "usb", "usbversion", "usbdevice", "serial"),
+	...ignore("spice", "spicehost", "spiceport", "spicetls_port", "spicedisable_ticketing", "spicepasswd"),
+	...ignore("spiceagent_mouse", "spicevdagent", "spice_clipboard_sharing", "spiceusbredirection"),
+	...ignore("spice_image_compression", "spice_streaming_video"),
+	...ignore("device_model_version", "device_model_override", "device_model_stubdomain_override"),
+	...ignore("device_model_stubdomain_seclabel", "device_model_args", "device_model_args_pv", "device_model_args_hvm"),
+	...ignore("stubdomain_kernel", "stubdomain_cmdline", "stubdomain_ramdisk", "stubdomain_memory"),
+	...ignore("dm_restrict", "device_model_user"),
 
 	// ARM
 	gic_version: refuse("string", ARM),

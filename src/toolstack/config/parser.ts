@@ -37,16 +37,30 @@ const DEEPEST = 32;
 /**
  * @param file the name for messages
  * @param before settings that those of `text` add to, and replace
+ * @param problem gets what is wrong, and the next line is read on; without it, it is thrown
  * @throws ConfigError
  */
-export function parseConfig(text: string, file: string, before: Settings = new Map()): Map<string, Setting> {
+export function parseConfig(
+	text: string,
+	file: string,
+	before: Settings = new Map(),
+	problem: (error: ConfigError) => void = (error) => {
+		throw error;
+	},
+): Map<string, Setting> {
 	const settings = new Map(before);
-	const reader = new Reader(tokenize(text, file), file);
+	const reader = new Reader(tokenize(text, file, problem), file);
 	while (!reader.atEnd()) {
 		if (reader.takeSeparator()) continue;
-		const setting = reader.setting(settings);
-		settings.set(setting.key, setting);
-		reader.endSetting();
+		try {
+			const setting = reader.setting(settings);
+			settings.set(setting.key, setting);
+			reader.endSetting();
+		} catch (error) {
+			if (!(error instanceof ConfigError)) throw error;
+			problem(error);
+			reader.skipLine();
+		}
 	}
 	return settings;
 }
@@ -68,6 +82,11 @@ class Reader {
 		if (kind !== "newline" && text !== ";") return false;
 		this.at++;
 		return true;
+	}
+
+	/** Goes to the end of the line. */
+	skipLine(): void {
+		while (!this.atEnd() && this.peek().kind !== "newline") this.at++;
 	}
 
 	setting(settings: Settings): Setting {

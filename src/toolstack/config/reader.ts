@@ -13,10 +13,15 @@ export function parseNumber(text: string): number | undefined {
 }
 
 export class SettingsReader {
+	/** @param settings of which each is of its option's kind */
 	constructor(
 		private readonly settings: Settings,
 		readonly file: string,
 	) {}
+
+	has(key: string): boolean {
+		return this.settings.has(key);
+	}
 
 	text(key: string): string | undefined {
 		const setting = this.settings.get(key);
@@ -52,6 +57,12 @@ export class SettingsReader {
 		const setting = this.settings.get(key);
 		if (setting === undefined) return undefined;
 		return isList(setting.value) ? this.list(key) : setting.value.text;
+	}
+
+	/** Where an option is set, as messages begin: "FILE:LINE". */
+	place(key: string): string {
+		const { file, line } = this.settings.get(key) ?? { file: this.file, line: 0 };
+		return line === 0 ? file : `${file}:${line}`;
 	}
 
 	/** What is wrong with an option's value. */

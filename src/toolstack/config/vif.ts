@@ -49,7 +49,6 @@ export class NetworkError extends Error {
 }
 
 const REFUSED: Readonly<Record<string, string>> = {
-	model: "PV guests have no emulated network cards",
 	gatewaydev: "routed networks (vif-route) do not exist here",
 	netdev: "routed networks (vif-route) do not exist here",
 	accel: "accelerated interfaces are not supported",
@@ -58,12 +57,26 @@ const REFUSED: Readonly<Record<string, string>> = {
 const COLO = "COLO replication is not supported";
 /** xl's name for the default way to connect an interface. */
 const BRIDGE_SCRIPT = "vif-bridge";
+
+/** Keys of real files that change nothing here, and with which values they are worth a word. */
+const WITHOUT_EFFECT: Readonly<Record<string, (value: string) => string | undefined>> = {
+	model: () => "a PV guest has no emulated network card",
+	script: (value) =>
+		value.slice(value.lastIndexOf("/") + 1) === BRIDGE_SCRIPT
+			? undefined
+			: "there are no hotplug scripts here, and the interface is connected to its network without one",
+	type: (value) => (value === "vif" ? undefined : "a PV guest has its own driver alone"),
+};
 const MOST_DEVID = 255;
 
 type Draft = { -readonly [K in keyof NetworkSpecification]: NetworkSpecification[K] };
 
-/** Reads an interface's specification; empty text is an interface with all that is usual. @throws NetworkError */
-export function parseVif(text: string): NetworkSpecification {
+/**
+ * Reads an interface's specification; empty text is an interface with all that is usual.
+ * @param note is told of what has no effect, in a sentence without its full stop
+ * @throws NetworkError
+ */
+export function parseVif(text: string, note: (sentence: string) => void = () => {}): NetworkSpecification {
 	const draft: Draft = {};
 	const seen = new Set<string>();
 	for (const part of text.split(",").map((each) => each.trim())) {
@@ -77,8 +90,18 @@ export function parseVif(text: string): NetworkSpecification {
 		seen.add(key);
 		const reason = REFUSED[key] ?? (key.startsWith("colo") ? COLO : undefined);
 		if (reason !== undefined) throw refuse(`${key} is not possible: ${reason}`, `Leave ${key} out`);
+		const effect = Object.hasOwn(WITHOUT_EFFECT, key) ? WITHOUT_EFFECT[key] : undefined;
+		if (effect !== undefined) {
+			const without = effect(value);
+			if (without !== undefined) note(`${key}=${value} has no effect: ${without}`);
+			continue;
+		}
 		const read = KEYS[key];
-		if (read === undefined) throw refuse(`there is no key ${key}`, `Keys are ${Object.keys(KEYS).join(", ")}`);
+		if (read === undefined)
+			throw refuse(
+				`there is no key ${key}`,
+				`Keys are ${[...Object.keys(KEYS), ...Object.keys(WITHOUT_EFFECT)].join(", ")}`,
+			);
 		const problem = read(draft, value);
 		if (problem !== undefined) throw refuse(`${key}=${value} is not possible`, problem);
 	}
@@ -110,7 +133,6 @@ const KEYS: Readonly<Record<string, (draft: Draft, value: string) => string | un
 		draft.tap = value;
 		return undefined;
 	},
-	type: (_draft, value) => (value === "vif" ? undefined : "PV guests have type=vif"),
 	ip: (draft, value) => {
 		if (parseIpv4(value) === undefined) return "Give one IPv4 address";
 		draft.ip = value;
@@ -128,10 +150,6 @@ const KEYS: Readonly<Record<string, (draft: Draft, value: string) => string | un
 		draft.vifname = value;
 		return undefined;
 	},
-	script: (_draft, value) =>
-		value.slice(value.lastIndexOf("/") + 1) === BRIDGE_SCRIPT
-			? undefined
-			: `There are no hotplug scripts here; what ${BRIDGE_SCRIPT} does is done without one`,
 	backend: (_draft, value) => (value === "0" || value === "Domain-0" ? undefined : "Back ends are in Domain-0"),
 	devid: (draft, value) => {
 		const devid = wholeNumber(value, 0, MOST_DEVID);

@@ -17,6 +17,7 @@ import { ToolstackError } from "../errors.ts";
 import type { GuestDomain } from "../guest-domain.ts";
 import { DomainConsoles } from "./consoles.ts";
 import { DaemonError } from "./errors.ts";
+import { describeLost, lostDomains, recordDomains } from "./lost-domains.ts";
 import { checkDirectory, type DaemonPaths, makeStateDirectories, RUNTIME_REMEDY } from "./paths.ts";
 import { type DaemonServer, serveDaemon } from "./server.ts";
 
@@ -69,10 +70,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		if (idle === undefined || host.domains.size > 0 || (server?.connections ?? 0) > 0) return;
 		timer = setTimeout(end, idle);
 	};
+	const lost = lostDomains(paths);
+	if (lost !== undefined) log(describeLost(lost));
+	const record = (): void => recordDomains(paths, [...host.domains]);
 	// All of this is there before the first request can come.
 	host.onLog((line) => log(`(XEN) ${line}`));
 	host.domains.onAdded((domain) => {
 		consoles.set(domain, new DomainConsoles(domain));
+		record();
 		log(`domain ${domain.id} (${domain.name}) is created`);
 		void domain.ended.then(({ reason, crashReason }) => {
 			log(
@@ -81,7 +86,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 		});
 		watchIdle();
 	});
-	host.domains.onRemoved(() => watchIdle());
+	host.domains.onRemoved(() => {
+		record();
+		watchIdle();
+	});
 	let unlock: () => void = () => {};
 	let store: StoreSocket;
 	try {

@@ -75,17 +75,17 @@ export const METHODS: { readonly [M in MethodName]: Implementation<M> } = {
 	pause: act<"pause">((domain) => domain.pause()),
 	unpause: act<"unpause">((domain) => domain.unpause()),
 	rename: act<"rename">((domain, { name }) => domain.rename(name)),
-	setMemory: act<"setMemory">((domain, { bytes }) => domain.setMemoryTarget(bytes)),
+	setMemory: act<"setMemory">((domain, { bytes, force }) => domain.setMemoryTarget(bytes, { force })),
 	setMaximumMemory: act<"setMaximumMemory">((domain, { bytes }) => domain.setMaximumMemory(bytes)),
 	setVcpus: act<"setVcpus">((domain, { count }) => domain.setVcpus(count)),
 	setScheduling: act<"setScheduling">((domain, { domain: _, ...parameters }) => domain.setScheduling(parameters)),
 	sysrq: act<"sysrq">((domain, { letter }) => domain.sysrq(letter)),
 	trigger: act<"trigger">((domain, { trigger, vcpu }) => domain.trigger(trigger, vcpu)),
-	async dumpCore({ domain, file: path, live }, { host, createFile }) {
+	async dumpCore({ domain, file: path, live, format }, { host, createFile }) {
 		const guest = host.findDomain(domain);
 		const file = await createFile(path);
 		try {
-			await guest.dumpCore((piece) => file.write(piece), { live });
+			await guest.dumpCore((piece) => file.write(piece), { live, format });
 		} finally {
 			await file.close();
 		}

@@ -26,6 +26,8 @@ export interface DaemonPaths {
 	readonly socket: string;
 	/** xenstore's socket. */
 	readonly store: string;
+	/** Names of the domains that there are. */
+	readonly domains: string;
 	/** Held by a daemon while it starts. */
 	readonly lock: string;
 	/** For what is to stay: the log and core dumps. */
@@ -45,6 +47,7 @@ export function daemonPaths(environment: NodeJS.ProcessEnv = process.env): Daemo
 		directory,
 		socket: join(directory, "daemon.sock"),
 		store: join(directory, "xenstored.sock"),
+		domains: join(directory, "domains.json"),
 		lock: join(directory, "starting"),
 		state,
 		log: join(state, "daemon.log"),

@@ -8,13 +8,13 @@ import type { DomainConfig } from "../config/domain-config.ts";
 import type { NetworkSpecification } from "../config/vif.ts";
 import type { ChannelInformation } from "../consoles.ts";
 import type { DiskInformation } from "../disks.ts";
-import type { EndReason, Trigger } from "../guest-domain.ts";
+import type { CoreFormat, EndReason, Trigger } from "../guest-domain.ts";
 import type { DomainInfo, HostInfo, VcpuInfo } from "../info.ts";
 import type { NetworkInformation } from "../network-interfaces.ts";
 import type { EndAction, SchedulingParameters } from "../options.ts";
 
 /** Changes with every change that a command or a daemon of another version would misunderstand. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** Characters of a line: more is no message. A piece of console output is much shorter. */
 export const LONGEST_LINE = 1 << 20;
@@ -77,14 +77,14 @@ export interface Methods {
 	pause: { params: Of; result: null; event: never };
 	unpause: { params: Of; result: null; event: never };
 	rename: { params: Of & { name: string }; result: null; event: never };
-	setMemory: { params: Of & { bytes: number }; result: null; event: never };
+	setMemory: { params: Of & { bytes: number; force: boolean }; result: null; event: never };
 	setMaximumMemory: { params: Of & { bytes: number }; result: null; event: never };
 	setVcpus: { params: Of & { count: number }; result: null; event: never };
 	setScheduling: { params: Of & Partial<SchedulingParameters>; result: null; event: never };
 	sysrq: { params: Of & { letter: string }; result: null; event: never };
 	trigger: { params: Of & { trigger: Trigger; vcpu: number }; result: null; event: never };
 	/** Writes to a file, of which the path is absolute. */
-	dumpCore: { params: Of & { file: string; live: boolean }; result: null; event: never };
+	dumpCore: { params: Of & { file: string; live: boolean; format: CoreFormat }; result: null; event: never };
 	log: { params: { clear: boolean }; result: string; event: never };
 	disks: { params: Of; result: readonly DiskInformation[]; event: never };
 	attachDisk: { params: Of & { disk: DiskSpecification }; result: DiskInformation; event: never };

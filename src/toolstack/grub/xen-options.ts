@@ -125,7 +125,7 @@ function microcode(before: MicrocodeOption, value: string): MicrocodeOption {
 	let { module, scan } = before;
 	for (const part of value.split(",")) {
 		const [name, given = "yes"] = part.split("=");
-		if (/^-?(?:0x[0-9a-f]+|\d+)$/i.test(part)) module = Number.parseInt(part);
+		if (/^(?:0x[0-9a-f]+|-?\d+)$/i.test(part)) module = Number(part);
 		else if (name === "scan") scan = YES.includes(given);
 		else if (name === "no-scan") scan = false;
 	}

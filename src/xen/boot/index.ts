@@ -22,3 +22,4 @@ export {
 	symbolsFromKernel,
 	symbolsFromSystemMap,
 } from "./symbols.ts";
+export { vmlinuxWithSymbols } from "./vmlinux.ts";

@@ -53,6 +53,11 @@ export class SymbolTable {
 		return this.sorted.length;
 	}
 
+	/** By their addresses. */
+	get entries(): readonly KernelSymbol[] {
+		return this.sorted;
+	}
+
 	/** The symbol that a (signed) address lies in or after, or undefined. */
 	lookup(address: number): SymbolAt | undefined {
 		let low = 0;

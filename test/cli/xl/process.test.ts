@@ -45,6 +45,14 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		expect((await client.request("list", {})).map(({ name }) => name).sort()).toEqual(["Domain-0", "one", "two"]);
 		process.kill(client.daemon.pid, "SIGKILL");
 		await client.closed;
+		const after = await xl("list");
+		// Unless the other command has started a daemon too, which was late.
+		if (after.stderr !== "") {
+			expect(after.stderr).toMatch(
+				/^paravirt: the daemon \(process \d+\) was killed, and its domains are lost: (?:one|two) \(1\), (?:one|two) \(2\)\nIts log may tell why: .+\n$/,
+			);
+			expect(after.stdout).toMatch(/^Name .*\nDomain-0 {37}0 .*\n$/);
+		}
 		// The other command may have started a daemon too, which was late and stands in for the dead one now.
 		expect((await xl("pause", "one")).stderr).toMatch(/no daemon runs|no domain called "one"/);
 		expect(await create("ready")).toMatchObject({ status: 0 });
@@ -105,7 +113,10 @@ describe.runIf(canAssemble && process.platform === "linux")("paravirt-xl", () =>
 		expect((outcome.during?.[3] ?? 0o13) & 0o13).toBe(0);
 		expect(outcome.after).toEqual(outcome.before);
 		expect(outcome.left).toBe("");
-		const piped = await runProgram([...COMMAND, "console", "ready"], { env: environment, input: "x." });
+		const left = await runProgram([...COMMAND, "console", "ready"], { env: environment, input: "y" });
+		expect(left).toMatchObject({ status: 0, stderr: expect.stringContaining("console --wait stays") });
+		expect(left.stdout).toContain("Y");
+		const piped = await runProgram([...COMMAND, "console", "-w", "ready"], { env: environment, input: "x." });
 		expect(piped).toMatchObject({ status: 0, stderr: "" });
 		expect(piped.stdout).toContain("X");
 		expect(piped.stdout).not.toContain("D");

@@ -172,6 +172,45 @@ describe.runIf(canAssemble)("xl's verbs", () => {
 		expect(err).toContain('command line:1: "lots" where a value belongs');
 	});
 
+	it("tell all that is wrong with a configuration, and what the host does not have", async () => {
+		const wrong = join(directory, "wrong.cfg");
+		writeFileSync(
+			wrong,
+			`name = "wrong"
+kernel = "/none/vmlinuz"
+ramdisk = "/none/initrd"
+memory = 100000
+uuid = "zzz"
+disk = [ '/none/a,raw,xvda,rw', 'https://none.invalid/b,raw,xvdb,r', '${kernel},raw,xvdc,r' ]
+p9 = [ 'tag=t,path=/none/folder,security_model=none' ]
+acpi = 1
+cpus = "0-1"
+`,
+		);
+		for (const options of [["-n"], []]) {
+			const { status, err } = await xl("create", ...options, wrong);
+			expect(status).toBe(1);
+			expect(err.split("\n").filter((line) => line.startsWith("paravirt: "))).toEqual([
+				`paravirt: ${wrong}:9: cpus = "0-1": virtual processors are not pinned, since the host has no CPU 1`,
+				`paravirt: ${wrong}: acpi is for HVM and PVH guests and ignored, as xl does with a PV guest`,
+				`paravirt: ${wrong}:2: kernel: /none/vmlinuz: no such file`,
+				`paravirt: ${wrong}:3: ramdisk: /none/initrd: no such file`,
+				`paravirt: ${wrong}:4: memory: 100000 MiB is more than the 256 MiB that the host has`,
+				`paravirt: ${wrong}:5: uuid: "zzz" is no UUID`,
+				`paravirt: ${wrong}:6: disk: /none/a: no such file`,
+				`paravirt: ${wrong}:7: p9: /none/folder: no such file`,
+			]);
+		}
+	});
+
+	it("take pygrub for PV-GRUB", async () => {
+		const loader = join(directory, "pygrub.cfg");
+		writeFileSync(loader, 'name = "loaded"\nbootloader = "/usr/lib/xen-4.17/bin/pygrub"\nmemory = 64\n');
+		const { status, out, err } = await xl("create", "-n", loader);
+		expect({ status, err }).toEqual({ status: 0, err: expect.stringContaining("PV-GRUB takes its place") });
+		expect(out).toContain("grub-x86_64-xen.bin");
+	});
+
 	it("change a domain", async () => {
 		expect(await done("domid", "echo")).toBe("1\n");
 		expect(await done("domname", "1")).toBe("echo\n");
@@ -180,7 +219,13 @@ describe.runIf(canAssemble)("xl's verbs", () => {
 		await done("rename", "1", "echo");
 		await done("sched-credit", "-d", "echo", "-w", "512", "-c50");
 		expect(await done("sched-credit", "-d", "echo")).toMatch(/echo {33}1 {4}512 {3}50\n/);
-		await done("mem-set", "echo", "7m");
+		const { status, err } = await xl("mem-set", "echo", "7m");
+		expect({ status, err }).toEqual({
+			status: 1,
+			err: expect.stringContaining("7 MiB is less than the 8 MiB that the kernel of domain 1 may need to live"),
+		});
+		expect(err).toContain("--force");
+		await done("mem-set", "-f", "echo", "7m");
 		await done("mem-max", "echo", "12");
 		await done("vcpu-set", "echo", "2");
 		await done("vcpu-pin", "echo", "all", "0", "all");
@@ -194,8 +239,21 @@ describe.runIf(canAssemble)("xl's verbs", () => {
 		expect(readFileSync(join(home, "paravirt/dump/echo.core")).subarray(0, 4).toString("latin1")).toBe("\x7fELF");
 		await done("dump-core", "-L", "echo", join(directory, "core"));
 		expect(existsSync(join(directory, "core"))).toBe(true);
-		expect(await done("dmesg")).toMatch(/^(\(XEN\) .*\n)*$/);
+		await done("dump-core", "--format", "gdb", "echo", join(directory, "core.gdb"));
+		// ET_CORE with program headers, which Xen's format does not have.
+		const core = readFileSync(join(directory, "core.gdb"));
+		expect([core.readUInt16LE(16), core.readUInt16LE(56) > 1]).toEqual([4, true]);
+		expect((await xl("dump-core", "--format", "raw", "echo")).err).toContain("there is no format raw");
+	});
+
+	it("show the hypervisor's messages, each with one (XEN)", async () => {
+		await done("create", "-q", file, 'name="crash"', 'on_crash="destroy"');
+		const ended = client.request("follow", { domain: "crash", restarts: false });
+		client.stream("console", { domain: "crash", number: 0, restarts: false }, () => {}).write(Buffer.from("!"));
+		await ended;
+		expect(await done("dmesg")).toMatch(/^(\(XEN\) (?!\(XEN\)).*\n)+$/);
 		await done("dmesg", "-c");
+		expect(await done("dmesg")).toBe("");
 	});
 
 	it.each([
@@ -251,7 +309,7 @@ describe.runIf(canAssemble)("xl's verbs", () => {
 		expect(await created).toMatchObject({
 			status: 0,
 			err: expect.stringMatching(
-				/Waiting for domain short \(domid 2\) to die \[pid \d+\]\nDomain 2 has shut down, reason code 0 0x0\nAction for shutdown reason code 0 is destroy\n/,
+				/Waiting for domain short \(domid 3\) to die \[pid \d+\]\nDomain 3 has shut down, reason code 0 0x0\nAction for shutdown reason code 0 is destroy\n/,
 			),
 		});
 	});
@@ -273,7 +331,12 @@ describe("without a daemon", () => {
 
 	it("there are no domains, and verbs tell how to start one", async () => {
 		process.env["XDG_RUNTIME_DIR"] = "/nonexistent-runtime";
-		expect(await done("list")).toBe("Name                                        ID   Mem VCPUs\tState\tTime(s)\n");
+		const listed =
+			"Name                                        ID   Mem VCPUs\tState\tTime(s)\n" +
+			"Domain-0                                     0     0     0     ------       0.0\n";
+		expect(await done("list")).toBe(listed);
+		expect(await done("list", "Domain-0")).toBe(listed);
+		expect((await xl("list", "other")).status).toBe(1);
 		const { status, err } = await xl("pause", "x");
 		expect(status).toBe(1);
 		expect(err).toMatch(/^paravirt: no daemon runs\n.*paravirt daemon start/);

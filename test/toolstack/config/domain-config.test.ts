@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { domainConfig, parseWithOverrides } from "../../../src/toolstack/config/domain-config.ts";
+import { domainConfig, parseWithOverrides, readDomainConfig } from "../../../src/toolstack/config/domain-config.ts";
 import { ConfigError } from "../../../src/toolstack/config/errors.ts";
 import { CONFIG_OPTIONS } from "../../../src/toolstack/config/options.ts";
 
@@ -25,7 +25,18 @@ const LEAST = 'name="g"\nkernel="/boot/vmlinuz"\n';
 
 function read(text: string, ...overrides: string[]): ReturnType<typeof domainConfig> {
 	const resolve = (path: string): string => (path.startsWith("/") ? path : `/here/${path}`);
-	return domainConfig(parseWithOverrides(text, "g.cfg", overrides), "g.cfg", { resolve });
+	return domainConfig(parseWithOverrides(text, "g.cfg", overrides), "g.cfg", { resolve, bootLoader: "/pv-grub" });
+}
+
+/** All that is wrong, and all that is warned of. */
+function readAll(text: string): { readonly problems: readonly string[]; readonly warnings: readonly string[] } {
+	const problems: ConfigError[] = [];
+	const settings = parseWithOverrides(text, "g.cfg", [], (error) => problems.push(error));
+	const reading = readDomainConfig(settings, "g.cfg", { resolve: (path) => path, bootLoader: "/pv-grub" });
+	return {
+		problems: [...problems, ...reading.problems].map(({ message }) => message),
+		warnings: reading.warnings,
+	};
 }
 
 function failure(text: string): string {
@@ -43,15 +54,118 @@ describe("options of xl.cfg", () => {
 		expect(Object.keys(CONFIG_OPTIONS).sort()).toEqual([...DOCUMENTED].sort());
 	});
 
-	const refused = Object.entries(CONFIG_OPTIONS).filter(([, option]) => !option.honoured);
+	const refused = Object.entries(CONFIG_OPTIONS).flatMap(([key, option]) =>
+		option.treatment === "refused" ? [[key, option] as const] : [],
+	);
 	it.each(refused)("%s is refused by name where it asks for something", (key, option) => {
 		const value = option.kind === "list" ? "['something']" : "'7'";
 		expect(failure(`${LEAST}${key}=${value}`)).toMatch(
 			new RegExp(`^g\\.cfg:3: ${key} cannot be honoured: .+\\. .+\\.$`),
 		);
-		if (option.honoured) return;
 		for (const nothing of option.nothing) expect(failure(`${LEAST}${key}="${nothing}"`)).toBe("none");
 		if (option.kind === "list") expect(failure(`${LEAST}${key}=[]`)).toBe("none");
+	});
+
+	it("of HVM guests are ignored with one warning, as xl does it", () => {
+		const text = `${LEAST}serial="pty"\nacpi=1\nboot=5\nhap=1\ndevice_model_args=["-x"]\n`;
+		expect(readAll(text)).toEqual({
+			problems: [],
+			warnings: [
+				"g.cfg: serial, acpi, boot, hap, device_model_args are for HVM and PVH guests and ignored, as xl does with a PV guest",
+			],
+		});
+	});
+
+	it("of a file for another guest need no words", () => {
+		for (const type of ['type="hvm"', 'type="pvh"', 'builder="hvm"']) {
+			const { problems, warnings } = readAll(`${type}\nvnc=1\npci=["1"]\nmemory="x"\nserial="pty"\n`);
+			expect(problems).toEqual([expect.stringMatching(/^g\.cfg:1: (?:type|builder): "\w+" guests are not supported$/)]);
+			expect(warnings).toEqual([]);
+		}
+	});
+
+	it("are wrong all at once", () => {
+		const text = `nam = 1
+kernel = [ "a" ]
+memory = "lots"
+vcpus = 0
+name = oops
+uuid = "zzz"
+vnc = 1
+disk = [ 'a,vhd,xvda', 'b,,nothing', 'c,,xvdc' ]
+vif = [ 'mac=1' ]
+on_crash = "explode"
+cmdline = "a"
+extra = "b"
+cap = "-1"
+maxmem = -1
+`;
+		expect(readAll(text).problems).toEqual([
+			'g.cfg:14: unexpected "-1"',
+			'g.cfg:5: "oops" where a value belongs',
+			"g.cfg:1: unknown option nam",
+			"g.cfg:2: kernel: a list is no string",
+			'g.cfg:3: memory: "lots" is no number',
+			"g.cfg:7: vnc cannot be honoured: there is no framebuffer yet; the guest's console is text (paravirt xl console)",
+			"g.cfg: name is missing",
+			'g.cfg:6: uuid: "zzz" is no UUID',
+			"g.cfg:4: vcpus: 0 is not possible",
+			"g.cfg:12: extra: cmdline is given too, and replaces it",
+			"g.cfg:13: cap: -1 is not possible",
+			'g.cfg:10: on_crash: "explode" is nothing that can be done when a domain ends',
+			'g.cfg:8: disk: "a,vhd,xvda": format vhd is not supported',
+			'g.cfg:8: disk: "b,,nothing": vdev nothing is no disk\'s name',
+			'g.cfg:9: vif: "mac=1": mac=1 is not possible',
+		]);
+		expect(() => read(text.replace("name = oops", 'name = "x"').replace("maxmem = -1", ""))).toThrow(AggregateError);
+	});
+
+	it.each([
+		['bootloader="pygrub"', 'g.cfg:1: bootloader = "pygrub": PV-GRUB takes its place'],
+		['bootloader="/usr/lib/xen-4.17/bin/pygrub"', "g.cfg:1: bootloader = "],
+		['firmware="pvgrub64"', 'g.cfg:1: firmware = "pvgrub64": PV-GRUB takes its place'],
+	])("%s is PV-GRUB", (line, warning) => {
+		const text = `${line}\nname="g"\n`;
+		expect(read(text)).toMatchObject({ kernel: "/pv-grub", commandLine: "" });
+		expect(readAll(text)).toEqual({ problems: [], warnings: [expect.stringContaining(warning)] });
+		expect(readAll(`${text}kernel="/k"\nextra="quiet"\n`).warnings).toEqual([
+			expect.stringContaining("on the guest's disk says; kernel, extra have no effect"),
+		]);
+	});
+
+	it("other boot loaders are refused, and no kernel is missed then", () => {
+		expect(readAll('name="g"\nbootloader="/opt/loader"\n').problems).toEqual([
+			"g.cfg:2: bootloader: /opt/loader cannot be run: no program chooses what a guest boots",
+		]);
+		expect(readAll(`${LEAST}firmware="ovmf"\n`)).toEqual({
+			problems: [],
+			warnings: ['g.cfg:3: firmware = "ovmf" is not for PV guests and ignored'],
+		});
+	});
+
+	it("that pin processors are taken with a note", () => {
+		const text = `${LEAST}cpus="0-1"\ncpus_soft=["2","2","0"]\n`;
+		expect(readAll(text)).toEqual({
+			problems: [],
+			warnings: [
+				'g.cfg:3: cpus = "0-1": virtual processors are not pinned, since the host has no CPU 1',
+				'g.cfg:4: cpus_soft = "2": virtual processors are not pinned, since the host has no CPU 2',
+			],
+		});
+	});
+
+	it("that change nothing of interfaces are taken with a note", () => {
+		const vif = "mac=00:16:3e:01:02:03,model=rtl8139,type=ioemu,script=/etc/xen/scripts/vif-openvswitch,bridge=lan";
+		expect(read(`${LEAST}vif=['${vif}']`).networks).toEqual([{ mac: "00:16:3e:01:02:03", bridge: "lan" }]);
+		expect(readAll(`${LEAST}vif=['${vif}']`)).toEqual({
+			problems: [],
+			warnings: [
+				expect.stringContaining("model=rtl8139 has no effect: a PV guest has no emulated network card"),
+				expect.stringContaining("type=ioemu has no effect"),
+				expect.stringContaining("script=/etc/xen/scripts/vif-openvswitch has no effect: there are no hotplug scripts"),
+			],
+		});
+		expect(readAll(`${LEAST}vif=['script=vif-bridge,type=vif']`).warnings).toEqual([]);
 	});
 
 	it("make a domain", () => {
@@ -138,8 +252,7 @@ vnc = 0
 		[`${LEAST}memory=2\nmaxmem=1`, "g.cfg:4: maxmem: 1 is less than memory."],
 		[`${LEAST}vcpus=2\nmaxvcpus=1`, "g.cfg:4: maxvcpus: 1 is less than vcpus."],
 		[`${LEAST}cap=500`, "g.cfg:3: cap: 500 is not possible. Give 0 to 100."],
-		[`${LEAST}cpus="1-3"`, "g.cfg:3: cpus: the host has no CPU 3."],
-		[`${LEAST}cpus="all,^0"`, 'g.cfg:3: cpus: "all,^0" leaves no CPU.'],
+		[`${LEAST}cpus="3-1"`, 'g.cfg:3: cpus: "3-1" is no range.'],
 		[`${LEAST}cpus="zero"`, 'g.cfg:3: cpus: "zero" is no list of CPUs.'],
 		[`${LEAST}type="hvm"`, 'g.cfg:3: type: "hvm" guests are not supported.'],
 		[`${LEAST}builder="hvm"`, 'g.cfg:3: builder: "hvm" guests are not supported.'],
