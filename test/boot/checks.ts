@@ -36,6 +36,25 @@ const EVERYWHERE: readonly Check[] = [
 		].join("\n"),
 	},
 	{
+		name: "corners of the processor",
+		command: "processor",
+		expected: [
+			"signal's return",
+			"far jump",
+			"null DS, access by SS",
+			"DS",
+			"null DS",
+			"null FS",
+			"null selectors",
+			"step over a load of SS",
+			"step over REP STOSB",
+			"step over a system call",
+			"underflow and denormal",
+		]
+			.map((name) => `${name} ok\n`)
+			.join(""),
+	},
+	{
 		name: "32-bit program",
 		command: "i386; s=$?; tail -c +4091 /tmp/i386.data | head -n 1; (exit $s)",
 		expected: `${["vdso", "decimal", "pusha", "thread", "x87", "longmode", "mmap", "segv", "fpe"]

@@ -31,6 +31,7 @@ export async function debianImages(options: FetchOptions = {}): Promise<Images> 
 	const more = writeArchive([
 		{ path: "bin/i386", type: FileType.regular, permissions: 0o755, data: assemble32BitProgram() },
 		{ path: "bin/ptrace", type: FileType.regular, permissions: 0o755, data: compile("ptrace.c") },
+		{ path: "bin/processor", type: FileType.regular, permissions: 0o755, data: compile("processor.c") },
 	]);
 	const ramdisk = new Uint8Array(own.length + more.length);
 	ramdisk.set(own);

@@ -350,6 +350,13 @@ export class InterpreterContext extends ContextBlock implements Context {
 		return compatibilityAddress(i64.add(address, this.state64((layout.SLOT_COMPATIBILITY_BASES + segment) * 8)));
 	}
 
+	availability(check: () => void): void {
+		check();
+	}
+	mxcsrWord(compute: () => I32): I32 {
+		return this.f.let(compute());
+	}
+
 	deferFlags(): boolean {
 		return false;
 	}

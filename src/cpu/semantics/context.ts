@@ -104,6 +104,10 @@ export interface Context {
 	): boolean;
 	/** A condition (by its number in Jcc) computed directly from deferred flags, where that is possible. */
 	knownCondition(code: number): I32 | undefined;
+	/** Runs a check that has passed, unless it has on every way here and nothing can have changed that: SIMD instructions are available. */
+	availability(check: () => void): void;
+	/** A word that depends on MXCSR alone, and is computed by `compute` unless it is known from before. Always the same computation. */
+	mxcsrWord(compute: () => I32): I32;
 	/** Lazy flag words; see flags.ts. */
 	flagResult(): I64;
 	flagCarry(): I64;

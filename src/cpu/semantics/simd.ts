@@ -20,6 +20,9 @@ const X87_ES = 0x80;
 
 /** #UD with CR0.EM, #NM with CR0.TS. CR4.OSFXSR is taken as set, as Xen keeps it. */
 export function checkAvailable(c: Context): void {
+	c.availability(() => requireAvailable(c));
+}
+function requireAvailable(c: Context): void {
 	const cr0 = c.f.let(i32.and(c.state32(layout.CR0), i32.const(CR0_EM | CR0_TS)));
 	c.f.if(cr0, () =>
 		c.raiseVector(

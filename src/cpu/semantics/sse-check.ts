@@ -4,27 +4,40 @@
  *
  *   - a result is not finite, which is where invalid, divide-by-zero and overflow show;
  *   - MXCSR has another rounding mode or an unmasked exception;
- *   - DAZ or FTZ is set and a denormal takes part;
- *   - MXCSR.PE is clear, unless the operation was exact and without denormals: it then had no exception to record.
+ *   - an exception is to be recorded that MXCSR does not have yet: an operand is denormal (DE), a result that is tiny was rounded (UE), any was (PE);
+ *   - DAZ or FTZ is set and a denormal takes part.
  *
- * PE is sticky and set early by nearly every program, so the usual cost is one compare of MXCSR and one of the result.
- *
- * Deviation, by name: once MXCSR.PE is set, MXCSR.DE and MXCSR.UE are no longer recorded by operations that stay on the fast path.
+ * PE is sticky and set early by nearly every program, so the usual cost is one compare of MXCSR, and one that tells whether all numbers are ordinary:
+ * neither denormal nor zero, infinity or NaN. What is not is looked at more closely. An operation that was exact, of numbers of which none is denormal, has
+ * nothing to record.
  */
 import * as layout from "../layout.ts";
-import { f32, f32x4, f64, f64x2, type I32, i8x16, i32, i32x4, type V128, v128 } from "../wasm/expression.ts";
+import { Mxcsr } from "../simd/format.ts";
+import {
+	f32,
+	f32x4,
+	f64,
+	f64x2,
+	type I32,
+	type I64,
+	i8x16,
+	i32,
+	i32x4,
+	i64,
+	i64x2,
+	type V128,
+	v128,
+} from "../wasm/expression.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
-import { exactResult, lanes } from "./simd.ts";
+import { exactResult, lanes, ONES } from "./simd.ts";
 import type { Operand } from "./table.ts";
 
 /** Lanes of single or double precision. */
 export type FloatLanes = typeof f32x4 | typeof f64x2;
 
-const PE = 0x20;
-const DAZ = 0x40;
-const FTZ = 0x8000;
-/** All of MXCSR that is looked at: modes, masks, PE ... */
+const { DE, UE, PE, DAZ, FTZ } = Mxcsr;
+/** All of MXCSR that is looked at first: modes, masks, PE ... */
 const LOOKED_AT = 0xffe0;
 /** ... and what it is after reset. */
 const USUAL = 0x1f80;
@@ -47,9 +60,80 @@ export const finite = (by: FloatLanes, value: V128): I32 => all(by.lt(by.abs(val
 /** Whether no lane of either is NaN. */
 export const ordered = (by: FloatLanes, left: V128, right: V128): I32 =>
 	all(v128.and(by.eq(left, left), by.eq(right, right)));
-/** Lanes that are not denormal. */
-const ordinary = (by: FloatLanes, value: V128): V128 =>
-	v128.or(by.ge(by.abs(value), splat(by, 2 ** -126, 2 ** -1022)), by.eq(value, ZERO));
+const smallest = (by: FloatLanes): V128 => splat(by, 2 ** -126, 2 ** -1022);
+const infinity = (by: FloatLanes): V128 => splat(by, Infinity, Infinity);
+/** Lanes that are neither denormal nor zero. */
+const large = (by: FloatLanes, value: V128): V128 => by.ge(by.abs(value), smallest(by));
+
+// The same for the first lane alone, in general registers: the bits without the sign, as an unsigned number.
+
+type Lane = { readonly magnitude: I64; readonly smallest: number; readonly infinity: number };
+function laneOf(by: FloatLanes, value: V128): Lane {
+	return by === f32x4
+		? {
+				magnitude: i64.extend_i32_u(i32.shl(i32x4.extract(value, 0), i32.const(1))),
+				smallest: 2 ** 24,
+				infinity: 0xff00_0000,
+			}
+		: { magnitude: i64.shl(i64x2.extract(value, 0), i64.const(1)), smallest: 2 ** 53, infinity: 0x7ff * 2 ** 53 };
+}
+const unsigned = (value: number): I64 => i64.const(BigInt.asIntN(64, BigInt(value)));
+
+/** Whether a lane that counts is denormal. */
+function anyDenormal(by: FloatLanes, value: V128, scalar: boolean): I32 {
+	if (!scalar) return i32.eqz(all(v128.or(large(by, value), by.eq(value, ZERO))));
+	const { magnitude, smallest: limit } = laneOf(by, value);
+	return i64.lt_u(i64.sub(magnitude, i64.const(1)), i64.const(limit - 1));
+}
+/** Whether a lane of a sum, which is exact if it is tiny, would be flushed to zero. */
+export const anyTiny = anyDenormal;
+
+/** Whether a lane of a product or quotient is tiny, or 0 though no operand makes it so: then it has been rounded, or may have been. */
+export function anyUnderflow(by: FloatLanes, result: V128, operands: readonly V128[], scalar: boolean): I32 {
+	if (!scalar) {
+		const special = operands
+			.map((value) => v128.or(by.eq(value, ZERO), by.eq(by.abs(value), infinity(by))))
+			.reduce((sum, mask) => v128.or(sum, mask));
+		return i32.eqz(all(v128.or(large(by, result), v128.and(by.eq(result, ZERO), special))));
+	}
+	const { magnitude, smallest: limit } = laneOf(by, result);
+	const special = operands
+		.map((value) => laneOf(by, value))
+		.map((lane) => i32.or(i64.eqz(lane.magnitude), i64.eq(lane.magnitude, unsigned(lane.infinity))))
+		.reduce((sum, condition) => i32.or(sum, condition));
+	return i32.and(i64.lt_u(magnitude, i64.const(limit)), i32.eqz(i32.and(i64.eqz(magnitude), special)));
+}
+
+/**
+ * What an operation's numbers are looked at for first, each by a distance that is small then. All are of the bits without the sign, of which the upper
+ * ones are the exponent.
+ */
+const DISTANCES = {
+	/** Denormal: 0 becomes the largest. */
+	denormal: (by: FloatLanes, bits: V128): V128 => (by === f32x4 ? i32x4.add(bits, ONES) : i64x2.add(bits, ONES)),
+	/** Infinity or NaN. */
+	notFinite: (_: FloatLanes, bits: V128): V128 => v128.xor(bits, ONES),
+	/** Either, or 0: around it the lowest and the highest exponents are next to each other. */
+	notOrdinary: (_: FloatLanes, bits: V128): V128 => i32x4.abs(bits),
+} as const;
+export type Suspicion = keyof typeof DISTANCES;
+
+/**
+ * Whether a number may be what it is suspected of: some at the edges, which are not, count as well. `wide`: so do all without about the square root of
+ * the smallest and the largest normal number, so that a product or quotient of what is left, where it is not 0, is normal.
+ */
+function anySuspect(by: FloatLanes, suspects: readonly Suspect[], scalar: boolean, wide: boolean): I32 {
+	const one = i32.const(1);
+	const least = suspects
+		.map(({ value, of }) => DISTANCES[of](by, by === f32x4 ? i32x4.shl(value, one) : i64x2.shl(value, one)))
+		.reduce((smaller, distance) => i32x4.min_u(smaller, distance));
+	const edge = by === f32x4 ? (wide ? 65 : 1) * 2 ** 24 : (wide ? 513 : 1) * 2 ** 21;
+	if (scalar) return i32.le_u(i32x4.extract(least, by === f32x4 ? 0 : 1), i32.const(edge));
+	// Of a double the upper half has the exponent.
+	const exponents = by === f32x4 ? least : v128.or(least, lanes(4, [0xffff_ffff, 0]));
+	return i32.eqz(all(i32x4.gt_u(exponents, lanes(4, [edge]))));
+}
+
 export const equal = (by: FloatLanes, left: V128, right: V128): I32 => all(by.eq(left, right));
 
 /** left + right without rounding: Knuth's two-sum leaves no error. */
@@ -88,12 +172,35 @@ export function exactRoot(f: FunctionBuilder, by: FloatLanes, value: V128): I32 
 	return exactProductIs(f, by, root, root, value);
 }
 
+/** A number, and what it is suspected of. */
+export interface Suspect {
+	readonly value: V128;
+	readonly of: Suspicion;
+}
+
 export interface Check {
-	/** Result or operands say that the service must compute. */
-	readonly doubtful: I32;
-	/** What must not be denormal: operands and result, all lanes of them. */
-	readonly numbers: readonly V128[];
 	readonly by: FloatLanes;
+	/** What is computed with, if a denormal among it is recorded. */
+	readonly operands: readonly V128[];
+	/** What else is looked at first, if operands tell not all; `resultBy` if the formats differ. */
+	readonly results?: readonly Suspect[];
+	/** What operands are suspected of, if not of being denormal alone. */
+	readonly operandsMayBe?: readonly Suspicion[];
+	/** {@link anySuspect}. */
+	readonly wide?: boolean;
+	readonly resultBy?: FloatLanes;
+	/** Only the first lanes count. */
+	readonly scalar?: boolean;
+	/** Result or operands say that the service must compute. */
+	readonly doubtful: () => I32;
+	/** Whether what is looked at first is not enough to tell that nothing is doubtful. */
+	readonly doubtfulFirst?: true;
+	/** Whether a result may be tiny and rounded. */
+	readonly underflow?: () => I32;
+	/** Whether one would be flushed to zero that is none otherwise. */
+	readonly flushed?: () => I32;
+	/** An operand that counts as zero with DAZ, and raises nothing. */
+	readonly zeroed?: V128;
 	/** Whether nothing was rounded. */
 	readonly exact: () => I32;
 	/** Calls the service and takes its results. */
@@ -101,22 +208,44 @@ export interface Check {
 }
 
 /** Runs `slow` unless the fast result stands. */
-export function check(c: Context, { doubtful, numbers, by, exact, slow }: Check): void {
+export function check(c: Context, of: Check): void {
 	const { f } = c;
-	const modes = f.let(i32.and(c.state32(layout.MXCSR), i32.const(LOOKED_AT)));
-	const suspect = f.let(doubtful);
-	f.if(i32.or(i32.ne(modes, i32.const(USUAL | PE)), suspect), () =>
-		f.block((stands) => {
-			const otherwiseUsual = i32.eq(i32.and(modes, i32.const(~(PE | DAZ | FTZ))), i32.const(USUAL));
-			f.if(i32.and(otherwiseUsual, i32.eqz(suspect)), () => {
-				const silent = i32.or(i32.and(modes, i32.const(PE)), exact());
-				const normal = numbers
-					.map((value) => ordinary(by, value))
-					.reduce((sum, mask) => v128.and(sum, mask), lanes(1, [0xff]));
-				f.brIf(stands, i32.and(i32.ne(silent, i32.const(0)), all(normal)));
-			});
-			slow();
-		}),
+	const { by, operands, results = [], resultBy = by, scalar = false, doubtful, exact } = of;
+	const mxcsr = c.state32(layout.MXCSR);
+	/** 0 as a rule. */
+	const modes = c.mxcsrWord(() => i32.xor(i32.and(mxcsr, i32.const(LOOKED_AT)), i32.const(USUAL | PE)));
+	const suspects = operands.map((value, index): Suspect => ({ value, of: of.operandsMayBe?.[index] ?? "denormal" }));
+	const looks: I32[] = [];
+	if (resultBy !== by) looks.push(anySuspect(resultBy, results, scalar, false));
+	else suspects.push(...results);
+	if (suspects.length > 0) looks.push(anySuspect(by, suspects, scalar, of.wide === true));
+	if (suspects.length === 0 || of.doubtfulFirst === true) looks.push(doubtful());
+	f.unlikely(
+		i32.or(
+			modes,
+			looks.reduce((sum, look) => i32.or(sum, look)),
+		),
+		() =>
+			f.block((stands) => {
+				const otherwiseUsual = i32.eqz(i32.and(modes, i32.const(~(PE | DAZ | FTZ))));
+				f.if(i32.and(otherwiseUsual, i32.eqz(doubtful())), () => {
+					const recorded = f.let(mxcsr);
+					const has = (mask: number, bits: number): I32 => i32.eq(i32.and(recorded, i32.const(mask)), i32.const(bits));
+					/** Nothing, unless MXCSR is so. */
+					const unless = (condition: I32, what: I32): I32 => i32.or(condition, i32.eqz(what));
+					const denormal = (value: V128): I32 => anyDenormal(by, value, scalar);
+					const conditions = operands.map((value) => unless(has(DE | DAZ, DE), denormal(value)));
+					if (of.zeroed !== undefined) conditions.push(unless(has(DAZ, 0), denormal(of.zeroed)));
+					if (of.underflow !== undefined) conditions.push(unless(has(UE | PE | FTZ, UE | PE), of.underflow()));
+					if (of.flushed !== undefined) conditions.push(unless(has(FTZ, 0), of.flushed()));
+					const nothingToRecord = i32.or(has(PE, PE), exact());
+					f.brIf(
+						stands,
+						conditions.reduce((sum, condition) => i32.and(sum, condition), i32.ne(nothingToRecord, i32.const(0))),
+					);
+				});
+				of.slow();
+			}),
 	);
 }
 
@@ -124,17 +253,13 @@ export function check(c: Context, { doubtful, numbers, by, exact, slow }: Check)
 export function writeChecked(c: Context, destination: Operand, fast: V128, checks: (result: V128) => Check): void {
 	const result = c.f.local("v128");
 	c.f.set(result, fast);
-	const { slow, ...rest } = checks(result);
+	const of = checks(result);
 	check(c, {
-		...rest,
+		...of,
 		slow: () => {
-			slow();
+			of.slow();
 			c.f.set(result, exactResult());
 		},
 	});
 	c.writeVector(destination, result);
 }
-
-/** Nothing can be doubted. */
-export const NEVER = i32.const(0);
-export const ALWAYS = i32.const(1);

@@ -40,12 +40,13 @@ for (const { name, encoding, by, bits, scalar } of COMPARISONS) {
 		f.set(left, c.readVector(destination));
 		const before = f.let(left);
 		const predicate = immediate(c, choice, 7);
-		const a = scalar ? f.let(onlyFirst(by, left)) : left;
-		const b = scalar ? f.let(onlyFirst(by, right)) : right;
+		const first = (vector: V128): V128 => (scalar ? onlyFirst(by, vector) : vector);
 		check(c, {
-			doubtful: i32.eqz(ordered(by, a, b)),
 			by,
-			numbers: [a, b],
+			operands: [left, right],
+			results: [left, right].map((value) => ({ value, of: "notFinite" })),
+			scalar,
+			doubtful: () => i32.eqz(ordered(by, first(left), first(right))),
 			exact: () => i32.const(1),
 			slow: () => {
 				const kind = i32.and(predicate, i32.const(3));
@@ -88,9 +89,11 @@ for (const { name, encoding, bits, quietRaises } of FLAG_COMPARISONS) {
 		};
 		evaluate();
 		check(c, {
-			doubtful: i32.eqz(i32.or(i32.or(less, greater), equal)),
 			by,
-			numbers: [onlyFirst(by, left), onlyFirst(by, right)],
+			operands: [left, right],
+			scalar: true,
+			doubtful: () => i32.eqz(i32.or(i32.or(less, greater), equal)),
+			doubtfulFirst: true,
 			exact: () => i32.const(1),
 			slow: () => {
 				exactCall(c, SimdOperation.compare, 1, bits, left, right, i32.const(quietRaises));

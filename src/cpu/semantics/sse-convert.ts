@@ -3,10 +3,23 @@
  * A number that does not fit its integer yields the integer indefinite with IE: that is the service's.
  */
 import { SimdOperation } from "../simd/operations.ts";
-import { f32, f32x4, f64, f64x2, type I32, i32, i32x4, i64, i64x2, type V128, v128 } from "../wasm/expression.ts";
+import {
+	f32,
+	f32x4,
+	f64,
+	f64x2,
+	type I32,
+	i8x16,
+	i32,
+	i32x4,
+	i64,
+	i64x2,
+	type V128,
+	v128,
+} from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
-import { checkX87, enterMmx, exactCall, exactResult, low64, sse, vector64, WRITES, ZERO } from "./simd.ts";
-import { check, equal, type FloatLanes, finite, onlyFirst, writeChecked } from "./sse-check.ts";
+import { checkX87, elements, enterMmx, exactCall, exactResult, low64, sse, vector64, WRITES, ZERO } from "./simd.ts";
+import { check, equal, type FloatLanes, finite, writeChecked } from "./sse-check.ts";
 import type { Operand } from "./table.ts";
 
 /** Integers of so many bits are from -2^(bits-1) up to, but without, 2^(bits-1). */
@@ -17,6 +30,9 @@ const splatBound = (by: FloatLanes, value: number): V128 =>
 const fitAll = (by: FloatLanes, value: V128): I32 =>
 	i32x4.all_true(v128.and(by.ge(value, splatBound(by, -bound(32))), by.lt(value, splatBound(by, bound(32)))));
 
+/** Two lanes with two ones after them. */
+const ONES_32 = f32x4.splat(f32.const(1));
+const LOWER_HALVES = elements(8, [0, 2]);
 const NO = i32.const(0);
 const YES = i32.const(1);
 
@@ -29,9 +45,9 @@ sse("cvtsi2ss", ["f3 0f 2a Vx,Ey"], {}, (c, destination, source) => {
 	const { operandSize } = c;
 	const value = c.f.let(f32.convert_i64_s(integer));
 	writeChecked(c, destination, f32x4.replace(left, 0, value), () => ({
-		doubtful: NO,
 		by: f32x4,
-		numbers: [],
+		operands: [],
+		doubtful: () => NO,
 		exact: () => i32.and(i64.eq(i64.trunc_sat_f32_s(value), integer), f32.lt(value, f32.const(bound(64)))),
 		slow: () => exactCall(c, SimdOperation.fromInteger, 1, 32, left, vector64(integer), i32.const(operandSize)),
 	}));
@@ -47,9 +63,9 @@ sse("cvtsi2sd", ["f2 0f 2a Vx,Ey"], {}, (c, destination, source) => {
 		return;
 	}
 	writeChecked(c, destination, fast, () => ({
-		doubtful: NO,
 		by: f64x2,
-		numbers: [],
+		operands: [],
+		doubtful: () => NO,
 		exact: () => i32.and(i64.eq(i64.trunc_sat_f64_s(value), integer), f64.lt(value, f64.const(bound(64)))),
 		slow: () => exactCall(c, SimdOperation.fromInteger, 1, 64, left, vector64(integer), i32.const(64)),
 	}));
@@ -72,9 +88,9 @@ for (const { name, encoding, bits, truncate } of TO_INTEGER) {
 		const result = f.local("i64");
 		f.set(result, i64.trunc_sat_f64_s(value));
 		check(c, {
-			doubtful: i32.eqz(fits),
 			by: f64x2,
-			numbers: [],
+			operands: [],
+			doubtful: () => i32.eqz(fits),
 			exact: () => f64.eq(value, wide),
 			slow: () => {
 				const control = i32.const(c.operandSize | (truncate ? 1 : 0));
@@ -93,9 +109,11 @@ sse("cvtss2sd", ["f3 0f 5a Vx,Wd"], {}, (c, destination, source) => {
 	const left = c.readVector(destination);
 	const value = c.f.let(f64.promote(f32x4.extract(right, 0)));
 	writeChecked(c, destination, f64x2.replace(left, 0, value), () => ({
-		doubtful: i32.eqz(f64.lt(f64.abs(value), f64.const(Infinity))),
 		by: f32x4,
-		numbers: [onlyFirst(f32x4, right)],
+		operands: [right],
+		results: [{ value: right, of: "notFinite" }],
+		scalar: true,
+		doubtful: () => i32.eqz(f64.lt(f64.abs(value), f64.const(Infinity))),
 		exact: () => YES,
 		slow: () => exactCall(c, SimdOperation.widen, 1, 32, left, right),
 	}));
@@ -105,10 +123,14 @@ sse("cvtsd2ss", ["f2 0f 5a Vx,Wq"], {}, (c, destination, source) => {
 	const left = c.readVector(destination);
 	const value = c.f.let(f32.demote(f64x2.extract(right, 0)));
 	writeChecked(c, destination, f32x4.replace(left, 0, value), (result) => ({
-		doubtful: i32.eqz(f32.lt(f32.abs(value), f32.const(Infinity))),
-		by: f32x4,
-		numbers: [onlyFirst(f32x4, result)],
-		// A denormal double is rounded to 0 where it is not flushed to it.
+		by: f64x2,
+		operands: [right],
+		results: [{ value: result, of: "notOrdinary" }],
+		resultBy: f32x4,
+		scalar: true,
+		doubtful: () => i32.eqz(f32.lt(f32.abs(value), f32.const(Infinity))),
+		underflow: () =>
+			i32.and(f32.lt(f32.abs(value), f32.const(2 ** -126)), f64.ne(f64x2.extract(right, 0), f64.const(0))),
 		exact: () => f64.eq(f64.promote(value), f64x2.extract(right, 0)),
 		slow: () => exactCall(c, SimdOperation.narrow, 1, 64, left, right),
 	}));
@@ -119,9 +141,10 @@ sse("cvtsd2ss", ["f2 0f 5a Vx,Wq"], {}, (c, destination, source) => {
 sse("cvtps2pd", ["np 0f 5a Vx,Wq"], WRITES, (c, destination, source) => {
 	const right = c.readVector(source);
 	writeChecked(c, destination, f64x2.promote_low_f32x4(right), (result) => ({
-		doubtful: i32.eqz(finite(f64x2, result)),
 		by: f32x4,
-		numbers: [v128.and(right, vector64(i64.const(-1)))],
+		operands: [i8x16.shuffle(right, ONES_32, LOWER_HALVES)],
+		doubtfulFirst: true,
+		doubtful: () => i32.eqz(finite(f64x2, result)),
 		exact: () => YES,
 		slow: () => exactCall(c, SimdOperation.widen, 2, 32, ZERO, right),
 	}));
@@ -129,9 +152,17 @@ sse("cvtps2pd", ["np 0f 5a Vx,Wq"], WRITES, (c, destination, source) => {
 sse("cvtpd2ps", ["66 0f 5a Vx,Wx"], WRITES, (c, destination, source) => {
 	const right = c.readVector(source, true);
 	writeChecked(c, destination, f32x4.demote_f64x2_zero(right), (result) => ({
-		doubtful: i32.eqz(finite(f32x4, result)),
-		by: f32x4,
-		numbers: [result],
+		by: f64x2,
+		operands: [right],
+		results: [{ value: i8x16.shuffle(result, ONES_32, LOWER_HALVES), of: "notOrdinary" }],
+		resultBy: f32x4,
+		doubtful: () => i32.eqz(finite(f32x4, result)),
+		// Both lanes of both formats at once: a result that is smaller than the smallest normal number, of a number that is not 0.
+		underflow: () => {
+			const wide = f64x2.abs(f64x2.promote_low_f32x4(result));
+			const small = f64x2.lt(wide, f64x2.splat(f64.const(2 ** -126)));
+			return v128.any_true(v128.andnot(small, f64x2.eq(right, ZERO)));
+		},
 		exact: () => equal(f64x2, f64x2.promote_low_f32x4(result), right),
 		slow: () => exactCall(c, SimdOperation.narrow, 2, 64, ZERO, right),
 	}));
@@ -141,9 +172,9 @@ sse("cvtpd2ps", ["66 0f 5a Vx,Wx"], WRITES, (c, destination, source) => {
 function fromIntegers(c: Context, destination: Operand, left: V128, right: V128, count: number): void {
 	const value = c.f.let(f32x4.convert_i32x4_s(right));
 	writeChecked(c, destination, count === 4 ? value : i64x2.replace(left, 0, low64(value)), () => ({
-		doubtful: NO,
 		by: f32x4,
-		numbers: [],
+		operands: [],
+		doubtful: () => NO,
 		exact: () =>
 			i32x4.all_true(
 				v128.and(i32x4.eq(i32x4.trunc_sat_f32x4_s(value), right), f32x4.lt(value, f32x4.splat(f32.const(bound(32))))),
@@ -173,9 +204,9 @@ function toIntegers(
 	const fast = bits === 32 ? i32x4.trunc_sat_f32x4_s(integral) : i32x4.trunc_sat_f64x2_s_zero(integral);
 	const control = i32.const(32 | (truncate ? 1 : 0));
 	writeChecked(c, destination, fast, () => ({
-		doubtful: i32.eqz(fitAll(by, integral)),
 		by,
-		numbers: [],
+		operands: [],
+		doubtful: () => i32.eqz(fitAll(by, integral)),
 		exact: () => equal(by, integral, right),
 		slow: () => exactCall(c, SimdOperation.toInteger, laneCount, bits, ZERO, right, control),
 	}));

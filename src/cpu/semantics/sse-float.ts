@@ -8,6 +8,9 @@ import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
 import { elements, exactCall, immediate, lanes, sse, WRITES, ZERO } from "./simd.ts";
 import {
+	anyTiny,
+	anyUnderflow,
+	type Check,
 	equal,
 	exactProduct,
 	exactQuotient,
@@ -37,6 +40,8 @@ interface Arithmetic {
 	readonly single: (left: Float<"f32">, right: Float<"f32">) => Float<"f32">;
 	readonly double: (left: Float<"f64">, right: Float<"f64">) => Float<"f64">;
 	readonly exact: (f: FunctionBuilder, by: FloatLanes, left: V128, right: V128) => I32;
+	/** Tiny results: a sum or difference is exact then, a product or quotient may be rounded, a square root has none. */
+	readonly tiny?: "exact" | "rounded";
 	/** A square root reads only its source. */
 	readonly unary?: true;
 }
@@ -64,6 +69,7 @@ const ARITHMETIC: readonly Arithmetic[] = [
 		single: f32.add,
 		double: f64.add,
 		exact: exactSum,
+		tiny: "exact",
 	},
 	{
 		name: "mul",
@@ -73,6 +79,7 @@ const ARITHMETIC: readonly Arithmetic[] = [
 		single: f32.mul,
 		double: f64.mul,
 		exact: exactProduct,
+		tiny: "rounded",
 	},
 	{
 		name: "sub",
@@ -82,6 +89,7 @@ const ARITHMETIC: readonly Arithmetic[] = [
 		single: f32.sub,
 		double: f64.sub,
 		exact: difference,
+		tiny: "exact",
 	},
 	{
 		name: "div",
@@ -91,6 +99,7 @@ const ARITHMETIC: readonly Arithmetic[] = [
 		single: f32.div,
 		double: f64.div,
 		exact: exactQuotient,
+		tiny: "rounded",
 	},
 ];
 
@@ -102,21 +111,31 @@ const FORMATS = [
 	{ suffix: "sd", prefix: "f2", code: "Wq", by: f64x2, bits: 64, scalar: true },
 ] as const;
 
-for (const { name, opcode, operation, compute, single, double, exact, unary } of ARITHMETIC) {
+for (const { name, opcode, operation, compute, single, double, exact, tiny, unary } of ARITHMETIC) {
 	for (const { suffix, prefix, code, by, bits, scalar } of FORMATS) {
 		const options = unary === true && !scalar ? WRITES : {};
 		sse(`${name}${suffix}`, [`${prefix} 0f ${opcode} Vx,${code}`], options, (c, destination, source) => {
 			const { f } = c;
 			const right = c.readVector(source, !scalar);
 			const left = unary === true && !scalar ? right : c.readVector(destination);
+			const operands = unary === true ? [right] : [left, right];
+			const first = (vector: V128): V128 => (scalar ? onlyFirst(by, vector) : vector);
+			const checks = (result: V128): Check => ({
+				by,
+				operands,
+				results: [{ value: result, of: "notFinite" }],
+				wide: tiny === "rounded",
+				// A large divisor makes a quotient tiny.
+				...(operation === SimdOperation.divide ? { operandsMayBe: ["denormal", "notOrdinary"] } : {}),
+				scalar,
+				doubtful: () => i32.eqz(finite(by, first(result))),
+				...(tiny === "rounded" ? { underflow: () => anyUnderflow(by, result, operands, scalar) } : {}),
+				...(tiny === "exact" ? { flushed: () => anyTiny(by, result, scalar) } : {}),
+				exact: () => exact(f, by, f.let(first(left)), f.let(first(right))),
+				slow: () => exactCall(c, operation, scalar ? 1 : 128 / bits, bits, left, right),
+			});
 			if (!scalar) {
-				writeChecked(c, destination, compute(by, left, right), (result) => ({
-					doubtful: i32.eqz(finite(by, result)),
-					by,
-					numbers: unary === true ? [right, result] : [left, right, result],
-					exact: () => exact(f, by, left, right),
-					slow: () => exactCall(c, operation, 128 / bits, bits, left, right),
-				}));
+				writeChecked(c, destination, compute(by, left, right), checks);
 				return;
 			}
 			const value =
@@ -124,18 +143,7 @@ for (const { name, opcode, operation, compute, single, double, exact, unary } of
 					? f.let(single(f32x4.extract(left, 0), f32x4.extract(right, 0)))
 					: f.let(double(f64x2.extract(left, 0), f64x2.extract(right, 0)));
 			const fast = value.type === "f32" ? f32x4.replace(left, 0, value) : f64x2.replace(left, 0, value);
-			const bounded =
-				value.type === "f32"
-					? f32.lt(f32.abs(value), f32.const(Infinity))
-					: f64.lt(f64.abs(value), f64.const(Infinity));
-			const first = (vector: V128): V128 => onlyFirst(by, vector);
-			writeChecked(c, destination, fast, (result) => ({
-				doubtful: i32.eqz(bounded),
-				by,
-				numbers: unary === true ? [first(right), first(result)] : [first(left), first(right), first(result)],
-				exact: () => exact(f, by, f.let(first(left)), f.let(first(right))),
-				slow: () => exactCall(c, operation, 1, bits, left, right),
-			}));
+			writeChecked(c, destination, fast, checks);
 		});
 	}
 }
@@ -148,16 +156,16 @@ const EXTREMA = [
 for (const { name, opcode, operation } of EXTREMA) {
 	for (const { suffix, prefix, code, by, bits, scalar } of FORMATS) {
 		sse(`${name}${suffix}`, [`${prefix} 0f ${opcode} Vx,${code}`], {}, (c, destination, source) => {
-			const { f } = c;
 			const right = c.readVector(source, !scalar);
 			const left = c.readVector(destination);
 			const extremum = name === "min" ? by.pmin(right, left) : by.pmax(right, left);
-			const a = scalar ? f.let(onlyFirst(by, left)) : left;
-			const b = scalar ? f.let(onlyFirst(by, right)) : right;
+			const first = (vector: V128): V128 => (scalar ? onlyFirst(by, vector) : vector);
 			writeChecked(c, destination, scalar ? replaceFirst(by, extremum, left) : extremum, () => ({
-				doubtful: i32.eqz(ordered(by, a, b)),
 				by,
-				numbers: [a, b],
+				operands: [left, right],
+				results: [left, right].map((value) => ({ value, of: "notFinite" })),
+				scalar,
+				doubtful: () => i32.eqz(ordered(by, first(left), first(right))),
 				exact: () => i32.const(1),
 				slow: () => exactCall(c, operation, scalar ? 1 : 128 / bits, bits, left, right),
 			}));
@@ -180,9 +188,11 @@ function writePacked(
 ): void {
 	const bits = by === f32x4 ? 32 : 64;
 	writeChecked(c, destination, fast, (result) => ({
-		doubtful: i32.eqz(finite(by, result)),
 		by,
-		numbers: [left, right, result],
+		operands: [left, right],
+		results: [{ value: result, of: "notFinite" }],
+		doubtful: () => i32.eqz(finite(by, result)),
+		flushed: () => anyTiny(by, result, false),
 		exact,
 		slow: () => exactCall(c, operation, 128 / bits, bits, left, right),
 	}));
@@ -259,12 +269,24 @@ for (const { name, encoding, by, folds } of [
 		const left = c.readVector(destination);
 		const wanted = immediate(c, choice);
 		const operation = c.vendor.dotProductByLanes ? SimdOperation.dotProductByLanes : SimdOperation.dotProduct;
-		let sum = f.let(v128.and(by.mul(left, right), chosen(by, wanted, 4)));
-		for (const fold of folds) sum = f.let(by.add(sum, i8x16.shuffle(sum, sum, fold)));
+		const product = f.let(by.mul(left, right));
+		let sum = f.let(v128.and(product, chosen(by, wanted, 4)));
+		// What is added may be denormal as well.
+		const operands = [left, right, product];
+		for (const fold of folds) {
+			sum = f.let(by.add(sum, i8x16.shuffle(sum, sum, fold)));
+			operands.push(sum);
+		}
 		writeChecked(c, destination, v128.and(sum, chosen(by, wanted, 0)), () => ({
-			doubtful: i32.eqz(finite(by, sum)),
 			by,
-			numbers: [left, right, sum],
+			operands,
+			results: [
+				{ value: product, of: "notOrdinary" },
+				{ value: sum, of: "notFinite" },
+			],
+			doubtful: () => i32.eqz(i32.and(finite(by, product), finite(by, sum))),
+			underflow: () => anyUnderflow(by, product, [left, right], false),
+			flushed: () => i32.const(1),
 			// Several roundings: whether all were exact is left to the service.
 			exact: () => i32.const(0),
 			slow: () => exactCall(c, operation, 128 / bits, bits, left, right, wanted),
@@ -296,9 +318,10 @@ for (const { suffix, code, by, bits, scalar } of FORMATS) {
 		const result = scalar ? c.f.let(onlyFirst(by, whole)) : whole;
 		const value = scalar ? c.f.let(onlyFirst(by, right)) : right;
 		writeChecked(c, destination, scalar ? replaceFirst(by, whole, left) : whole, () => ({
-			doubtful: i32.eqz(finite(by, result)),
 			by,
-			numbers: [value],
+			operands: [],
+			doubtful: () => i32.eqz(finite(by, result)),
+			zeroed: value,
 			// Bit 3 suppresses PE.
 			exact: () => i32.or(i32.and(wanted, i32.const(8)), equal(by, result, value)),
 			slow: () => exactCall(c, SimdOperation.round, scalar ? 1 : 128 / bits, bits, left, right, wanted),

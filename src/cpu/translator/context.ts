@@ -85,6 +85,8 @@ export class RegionLocals {
 	readonly oldKind: Local<"i32">;
 	readonly oldFirst: Local<"i64">;
 	readonly oldSecond: Local<"i64">;
+	/** {@link Context.mxcsrWord}, where that is known. */
+	readonly mxcsrWord: Local<"i32">;
 	/** Linear addresses in pages that were looked up: {@link KnownPage}. */
 	readonly linear: Local<"i32">[] = [];
 	/** Fuel. */
@@ -96,6 +98,7 @@ export class RegionLocals {
 		for (let index = 0; index < XMM_COUNT; index++) this.xmm.push(f.local("v128"));
 		for (let index = 0; index < KNOWN_PAGES; index++) this.linear.push(f.local("i32"));
 		this.page = f.local("i64");
+		this.mxcsrWord = f.local("i32");
 		this.kind = f.local("i32");
 		this.first = f.local("i64");
 		this.second = f.local("i64");
@@ -115,15 +118,18 @@ export interface Knowledge {
 	values: (Relative | undefined)[];
 	/** Pages that were looked up on the way here, the latest last: at most as many as there are locals for them. */
 	pages: KnownPage[];
+	/** SIMD instructions have been found available; the local has {@link Context.mxcsrWord}. */
+	simd: boolean;
+	mxcsr: boolean;
 }
 
 export function noKnowledge(clean: boolean): Knowledge {
-	return { kind: undefined, clean, values: [], pages: [] };
+	return { kind: undefined, clean, values: [], pages: [], simd: false, mxcsr: false };
 }
 
 /** What of it holds at the start of a block that control only comes to from here. */
-export function passedOn({ kind, clean, values, pages }: Knowledge): Knowledge {
-	return { kind, clean, values: [...values], pages: closed(pages) };
+export function passedOn({ kind, clean, values, pages, simd, mxcsr }: Knowledge): Knowledge {
+	return { kind, clean, values: [...values], pages: closed(pages), simd, mxcsr };
 }
 
 /** What holds wherever either of two does. */
@@ -140,6 +146,8 @@ export function meet(one: Knowledge, other: Knowledge): Knowledge {
 		clean: one.clean && other.clean,
 		values,
 		pages,
+		simd: one.simd && other.simd,
+		mxcsr: one.mxcsr && other.mxcsr,
 	};
 }
 
@@ -197,10 +205,12 @@ export class RegionCode {
 		return base;
 	}
 
-	/** Code was called that may change registers, bases and the TLB. */
-	forgetAddresses(knowledge: Knowledge): void {
+	/** Code was called that may change registers, bases, the TLB and control registers. */
+	forget(knowledge: Knowledge): void {
 		knowledge.values = [];
 		knowledge.pages = [];
+		knowledge.simd = false;
+		knowledge.mxcsr = false;
 		this.bases.clear();
 	}
 
@@ -585,6 +595,27 @@ export class TranslatorContext extends ContextBlock implements Context {
 	private touchFlags(): void {
 		this.use.flags = true;
 		this.knowledge.clean = false;
+	}
+
+	availability(check: () => void): void {
+		const { knowledge } = this;
+		if (knowledge.simd) return;
+		check();
+		knowledge.simd = this.always;
+	}
+
+	mxcsrWord(compute: () => I32): I32 {
+		const { f, knowledge, locals } = this;
+		if (!knowledge.mxcsr) {
+			f.set(locals.mxcsrWord, compute());
+			knowledge.mxcsr = this.always;
+		}
+		return locals.mxcsrWord;
+	}
+
+	override setState32(offset: number, value: I32): void {
+		if (offset === layout.MXCSR) this.knowledge.mxcsr = false;
+		super.setState32(offset, value);
 	}
 
 	deferFlags(operation: lazy.FlagOperation, bits: number, left: I64, right: I64): boolean {

@@ -305,7 +305,7 @@ class RegionEmitter {
 			f.return(i32.const(RegionOutcome.jump));
 		});
 		this.loadRegisters();
-		code.forgetAddresses(knowledge);
+		code.forget(knowledge);
 		f.set(locals.kind, i32.const(lazy.WORDS));
 		knowledge.kind = lazy.WORDS;
 		knowledge.clean = true;

@@ -136,14 +136,3 @@ export function unpredictableBytes(subject: Subject): readonly (readonly [number
 			return [];
 	}
 }
-
-/**
- * Sticky flags of MXCSR that the emulated processor may leave clear: DE and UE once PE is set, all exceptions masked and rounding to nearest.
- * A deviation, not the maker's choice: src/cpu/semantics/sse-check.ts says what recording them would cost.
- */
-export function unrecordedExceptions(mxcsr: number): number {
-	const DE = 0x02;
-	const UE = 0x10;
-	const MASKS_ROUNDING_PE = 0x7fa0;
-	return (mxcsr & MASKS_ROUNDING_PE) === 0x1fa0 ? DE | UE : 0;
-}

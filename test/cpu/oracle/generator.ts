@@ -207,7 +207,7 @@ export class Generator {
 			}
 			if (random.once(2)) {
 				// Rounding, flush to zero, denormals are zeros, sticky flags; now and then an exception that is not masked.
-				let mxcsr = DEFAULT_MXCSR | (random.word() & 0x603f);
+				let mxcsr = DEFAULT_MXCSR | (random.word() & (random.once(2) ? 0x003f : 0x603f));
 				if (random.once(4)) mxcsr |= 0x8000;
 				if (random.once(4)) mxcsr |= 0x0040;
 				if (random.once(6)) mxcsr &= ~(random.word() & 0x1f80);

@@ -27,9 +27,8 @@ const READERS: readonly (readonly [RegExp, string])[] = [
 /** These define all arithmetic flags, whatever they were. */
 const WRITERS = /^(add|adc|sub|sbb|cmp|neg|xadd|cmpxchg|popcnt|ptest|u?comis[sd]|pcmp[ei]str[im])$/;
 
-/** STMXCSR would show which exceptions are not recorded (see unrecordedExceptions in differences.ts). */
 const EXCLUDED =
-	/^(sh[lr]d|bswap|bs[fr]|rcp[ps]s|rsqrt[ps]s|f.*|lar|pusha|popa|cmps|cmpxchg|ud0|popf.*|iret.*|retf.*|stmxcsr)$/;
+	/^(sh[lr]d|bswap|bs[fr]|rcp[ps]s|rsqrt[ps]s|f.*|lar|pusha|popa|cmps|cmpxchg|ud0|popf.*|iret.*|retf.*)$/;
 
 /** Whether an instruction takes part in sequences. */
 export function inSequences(name: string): boolean {
