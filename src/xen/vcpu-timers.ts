@@ -6,6 +6,7 @@ import { Virq } from "./abi/event-channel.ts";
 import { WATCHDOG_COUNT } from "./abi/sched.ts";
 import { NANOSECONDS_PER_MILLISECOND, NANOSECONDS_PER_SECOND } from "./abi/time.ts";
 import { type Domain, ShutdownReason } from "./domain.ts";
+import { TickTrain } from "./tick-train.ts";
 import type { TimerOwner, TimerQueue } from "./timers.ts";
 import type { Vcpu } from "./vcpu.ts";
 
@@ -20,6 +21,7 @@ export class VcpuTimers implements TimerOwner {
 	private period = DEFAULT_PERIOD;
 	/** The ticker came due while the vCPU waited. */
 	private missed = false;
+	private readonly ticks = new TickTrain();
 
 	constructor(private readonly vcpu: Vcpu) {
 		this.queue = vcpu.domain.hypervisor.timers;
@@ -44,6 +46,11 @@ export class VcpuTimers implements TimerOwner {
 	/** VIRQ_TIMER once at `deadline`. */
 	setSingleshot(deadline: number): void {
 		this.arm(this.singleshot, deadline);
+	}
+
+	/** VCPUOP_set_singleshot_timer: the same, but for ticks that make up for others which came late. */
+	setTick(deadline: number): void {
+		this.setSingleshot(this.ticks.ask(deadline, this.vcpu.domain.hypervisor.clock.now()));
 	}
 
 	stopSingleshot(): void {
@@ -92,6 +99,7 @@ export class VcpuTimers implements TimerOwner {
 			// Missed ticks are not made up for: the next is a period after this one was due, or after now.
 			this.arm(slot, Math.max(deadline, hypervisor.clock.now() - this.period) + this.period);
 		}
+		if (slot === this.singleshot) this.ticks.fired(deadline);
 		events.sendVcpuVirq(vcpu, Virq.timer);
 	}
 

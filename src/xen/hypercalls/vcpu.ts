@@ -102,7 +102,7 @@ function setSingleshotTimer(current: Vcpu, target: Vcpu, address: number): numbe
 	if (!copyFromGuest(hypervisor, address, abi.setSingleshotTimer.size)) return -Errno.EFAULT;
 	const deadline = hypervisor.memory.u64(SCRATCH);
 	// VCPU_SSHOTTMR_future is ignored, as in Xen: what is past comes at once.
-	target.timers.setSingleshot(deadline);
+	target.timers.setTick(deadline);
 	return 0;
 }
 
