@@ -123,8 +123,13 @@ export class Scheduler implements Runner {
 		if (domain.pauses > 1) return;
 		const now = this.hypervisor.clock.now();
 		for (const vcpu of domain.vcpus) {
-			if (vcpu === this.current) vcpu.reschedule = true;
-			else if (vcpu.runstate.state === RunstateName.runnable) vcpu.runstate.change(RunstateName.offline, now);
+			const { state } = vcpu.runstate;
+			// One that executes leaves the processor at the end of its slice; between two slices there will be none.
+			if (vcpu === this.current && this.sliceEnd !== NEVER) vcpu.reschedule = true;
+			else if (state === RunstateName.running || state === RunstateName.runnable) {
+				vcpu.runstate.change(RunstateName.offline, now);
+				if (vcpu === this.current) updateRunstateArea(vcpu);
+			}
 		}
 	}
 

@@ -3,7 +3,7 @@ import { Exit } from "../../src/cpu/processor.ts";
 import { Virq } from "../../src/xen/abi/event-channel.ts";
 import { SchedOp } from "../../src/xen/abi/sched.ts";
 import { sharedInfo, vcpuInfo } from "../../src/xen/abi/shared-info.ts";
-import { VcpuOp } from "../../src/xen/abi/vcpu.ts";
+import { RunstateName, VcpuOp } from "../../src/xen/abi/vcpu.ts";
 import { ARGS, Call, createMachine, type Guest, type TestMachine } from "./guest-machine.ts";
 
 const MILLISECOND = 1_000_000;
@@ -83,6 +83,18 @@ describe("shares of the processor", () => {
 		);
 		// Alone for the first half, and beside the other, with half of the processor, for the second.
 		expect((had[0] as number) / (100 * MILLISECOND)).toBeCloseTo(0.5, 1);
+	});
+
+	it("end with a pause between two slices, too: a paused domain runs no longer, and uses no time", async () => {
+		const { guests } = await spin(1, 10 * MILLISECOND, () => {});
+		const guest = guests[0] as Guest;
+		const { scheduler } = guest.hypervisor;
+		const { runstate } = guest.vcpu();
+		expect(runstate.state).toBe(RunstateName.running);
+		scheduler.pause(guest.domain);
+		expect(runstate.state).toBe(RunstateName.offline);
+		scheduler.unpause(guest.domain);
+		expect(runstate.state).toBe(RunstateName.runnable);
 	});
 
 	it("come in time to one that wakes, whatever the others do", async () => {
