@@ -26,7 +26,7 @@ const APT_CONFIGURATION = "/etc/apt";
 const STATUS_OPTION = "APT::Status-Fd=3";
 
 const NO_APT_REMEDY =
-	"Give a kernel yourself: paravirt boot KERNEL, with any distribution's vmlinuz (and --ramdisk FILE).";
+	"Give the files yourself, of any distribution: paravirt boot KERNEL --ramdisk FILE.";
 
 export class Apt {
 	private constructor(
