@@ -2,7 +2,7 @@
  * /init of the initramfs: what makes a kernel and busybox a system that one can type into. What it understands on the kernel
  * command line is listed in docs/guests.md. What runs on the console then is in session.ts.
  */
-import { COMMAND_FILE } from "./session.ts";
+import { COMMAND_FILE, STATE_FILE } from "./session.ts";
 
 /** Word of the command line for each folder of the host that is to be mounted: its tag, below /mnt. */
 export const SHARE_WORD = "paravirt.share";
@@ -32,8 +32,7 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /run
 ln -s /proc/self/fd /dev/fd 2>/dev/null
-# For the session.
-export input=terminal command= root= inside= made=
+input=terminal command= root= inside= made=
 name=paravirt shares= type= flags= mode=ro init=/sbin/init network=on
 for word in $(cat /proc/cmdline); do
 	case "$word" in
@@ -61,7 +60,7 @@ listening() {
 }
 # Drivers of what is there already: looked for as soon as what comes is listened for, so that nothing is missed.
 load_drivers() {
-	until listening || ! kill -0 "$listener"; do sleep 0.01; done
+	until listening || ! kill -0 "$listener" 2>/dev/null; do sleep 0.01; done
 	aliases=
 	for file in /sys/bus/xen/devices/*/modalias; do
 		[ ! -e "$file" ] || { read -r alias <"$file"; aliases="$aliases $alias"; }
@@ -126,6 +125,8 @@ if [ "$network" = on ] && [ -d /sys/bus/xen/devices/vif-0 ]; then
 	while [ ! -e /sys/class/net/eth0 ] && [ $tries -lt 20 ]; do sleep 0.1; tries=$((tries + 1)); done
 	ip link set eth0 up && udhcpc -i eth0 -n -q -t 3 -T 1 -x "hostname:$name" >/dev/null 2>&1
 fi
+# What the session has to know, which is no part of its programs' environment; and the terminal, which init would call a vt102.
+echo "TERM='$TERM' input='$input' command='$command' root='\${root:+given}' inside='$inside' made='$made'" >/${STATE_FILE}
 # The console is the session's: what init says of itself goes nowhere where its output is a program's.
 [ "$input" = terminal ] && [ -z "$command" ] || exec >/dev/null 2>&1
 exec init

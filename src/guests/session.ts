@@ -13,6 +13,8 @@ export const STATUS_NODE = "data/exit-status";
 
 export const COMMAND_FILE = "etc/paravirt-command";
 export const SESSION_FILE = "etc/paravirt/session";
+/** Variables of /init's. */
+export const STATE_FILE = "etc/paravirt/state";
 export const UNMOUNT_FILE = "etc/paravirt/unmount";
 
 /** busybox's init asks for no more: a session that was killed comes again. Halting is what its halt, poweroff and reboot ask for. */
@@ -72,6 +74,7 @@ const WATCH_EVENT = 15;
 export const SESSION = `#!/bin/sh
 # Made by paravirt. When this ends, the machine is off.
 export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin
+. /${STATE_FILE}
 cd /root
 # The console's protocol does not carry the size of the terminal: the host writes it to xenstore, which is watched for it.
 follow_size() {
