@@ -59,7 +59,7 @@ function section(title: string, rows: readonly Row[]): string {
 }
 
 /** Breaks a text into lines that begin at column `indent`; the first one is taken to stand there already. */
-function wrap(text: string, indent: number): string {
+export function wrap(text: string, indent: number): string {
 	const lines = [""];
 	for (const word of text.split(" ")) {
 		const last = lines.at(-1) as string;

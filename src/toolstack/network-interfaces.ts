@@ -40,8 +40,8 @@ export interface OpenNetwork {
 	readonly request: NetworkRequest;
 	readonly network: VirtualNetwork;
 	readonly listeners: readonly Listener[];
-	/** The address of the interface to which they lead, when it is known. */
-	readonly target: { mac: string | undefined };
+	/** The address of the interface to which they lead, and whose it is, when they are known. */
+	readonly target: { mac: string | undefined; domid: number | undefined };
 	/** It leaves the network. */
 	readonly release: () => void;
 }
@@ -115,7 +115,7 @@ export class NetworkInterfaces {
 			throw refusal(request, `mac ${request.mac} is no station's address`, "Give one such as 00:16:3e:01:02:03");
 		}
 		const { network, release } = await this.join(request);
-		const target: OpenNetwork["target"] = { mac: undefined };
+		const target: OpenNetwork["target"] = { mac: undefined, domid: undefined };
 		const listeners: Listener[] = [];
 		try {
 			for (const each of request.forwards ?? []) listeners.push(await this.openForward(request, network, each, target));
@@ -155,6 +155,7 @@ export class NetworkInterfaces {
 				throw refusal(request, `there is no domain ${domid} that could use it`, "Look at the list of domains");
 			}
 			open.target.mac = mac;
+			open.target.domid = domid;
 			const { backend } = devicePaths(name);
 			this.listeners.set(backend, open.listeners);
 			void this.bus.closed(backend).then(() => {
@@ -285,7 +286,9 @@ export class NetworkInterfaces {
 			);
 		}
 		try {
-			return await nat.forward(forward, () => target.mac);
+			// A guest that has crashed, and is kept, answers nobody.
+			const ends = (): boolean => this.hypervisor.domains.get(target.domid ?? -1)?.shutdown !== undefined;
+			return await nat.forward(forward, () => (ends() ? undefined : target.mac));
 		} catch (error) {
 			const code = (error as { code?: string }).code;
 			const what = `${forward.protocol} port ${forward.address}:${forward.port}`;

@@ -190,7 +190,7 @@ export const LIFECYCLE_VERBS: readonly Verb[] = [
 		name: "create",
 		operands: "<ConfigFile> [options] [vars]",
 		count: [0, Number.POSITIVE_INFINITY],
-		summary: "Create a domain from a configuration file, and KEY=VALUE settings behind it",
+		summary: "Create a domain from a file, and KEY=VALUE settings",
 		options: CREATE_OPTIONS,
 		run: create,
 	},

@@ -1,6 +1,7 @@
 /** `paravirt xl`: finds the verb, checks its arguments, and prints help as xl does. */
 import { nearestName } from "../../toolstack/nearest.ts";
 import { UsageError } from "../errors.ts";
+import { wrap } from "../usage.ts";
 import { CONSOLE_VERB } from "./console-verb.ts";
 import { DEVICE_VERBS } from "./device-verbs.ts";
 import { getopt, type VerbOption } from "./getopt.ts";
@@ -85,11 +86,15 @@ function overview(): string {
 	return `Usage xl [-vfNtT] <subcommand> [args]\n\nxl full list of subcommands:\n\n${rows.join("")}`;
 }
 
+/** Where explanations of options begin. */
+const INDENT = 28;
+
 function help(verb: Verb): string {
 	const rows = [HELP, ...(verb.options ?? [])].map(({ short, long, value, help: text }) => {
 		const names = [short === undefined ? "" : `-${short}`, long === undefined ? "" : `--${long}`];
 		const shown = names.filter((each) => each !== "").join(", ");
-		return `${`${shown}${value === undefined ? "" : `=${value}`}`.padEnd(27)} ${text}\n`;
+		return `${`${shown}${value === undefined ? "" : `=${value}`}`.padEnd(INDENT - 1)} ${wrap(text, INDENT)}\n`;
 	});
-	return `Usage: ${usageLine(verb)}\n\n${verb.summary}.\n\nOptions:\n\n${rows.join("")}`;
+	const usage = wrap(`Usage: ${usageLine(verb)}`, "Usage: ".length);
+	return `${usage}\n\n${wrap(`${verb.summary}.`, 0)}\n\nOptions:\n\n${rows.join("")}`;
 }

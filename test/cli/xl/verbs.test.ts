@@ -68,6 +68,7 @@ describe("xl's commands", () => {
 
 	it("are listed by help, from the fifth line on, and explained", async () => {
 		const lines = (await done("help")).split("\n");
+		expect(lines.filter((line) => line.length > 80)).toEqual([]);
 		expect(lines[0]).toBe("Usage xl [-vfNtT] <subcommand> [args]");
 		const names = lines.slice(4, -1).map((line) => /^ (\S+) +\S/.exec(line)?.[1]);
 		expect(names).toEqual(VERBS.map(({ name }) => name));
@@ -76,6 +77,7 @@ describe("xl's commands", () => {
 			expect(text).toMatch(new RegExp(`^Usage: xl ${name}`));
 			for (const { short, long } of options) expect(text).toContain(short === undefined ? `--${long}` : `-${short}`);
 			expect(await done(name, "-h")).toBe(text);
+			expect(text.split("\n").filter((line) => line.length > 80)).toEqual([]);
 		}
 	});
 

@@ -1,5 +1,6 @@
 /** The NAT as a guest sees it, frame by frame, over the host's real loopback. */
 import { createSocket } from "node:dgram";
+import { connect } from "node:net";
 import * as fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { checksum, verifyChecksum } from "../../../../src/backends/net/checksum.ts";
@@ -186,6 +187,35 @@ describe("the NAT", () => {
 		guest.send(ipFrame(GATEWAY, 17, udpData(GATEWAY, 53, asked.from, text("answer"))));
 		await answered;
 		expect(answers).toEqual(["answer"]);
+	});
+
+	it("resets who calls a guest that does not answer, in place of waiting", async () => {
+		const guest = start();
+		guest.nat.dhcp.reserve("00:16:3e:01:02:03", undefined);
+		guest.announce();
+		const forward = { protocol: "tcp", address: "127.0.0.1", port: 0, guestPort: 80 } as const;
+		let there = true;
+		const { port } = await guest.nat.forward(forward, () => (there ? "00:16:3e:01:02:03" : undefined));
+		const call = (): Promise<string> =>
+			new Promise((resolve) => {
+				const socket = connect(port, "127.0.0.1");
+				closers.push(() => socket.destroy());
+				socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""));
+				socket.on("end", () => resolve("end"));
+			});
+		const isSyn = (bytes: Uint8Array): true | undefined =>
+			get16(bytes, 12) === 0x0800 && bytes[23] === 6 && ((bytes[47] ?? 0) & 2) !== 0 ? true : undefined;
+		const ended = call();
+		await guest.receive(isSyn);
+		guest.advance(1000);
+		await guest.receive(isSyn);
+		expect(guest.nat.activity.tcp).toBe(1);
+		guest.advance(2000);
+		expect(await ended).toBe("ECONNRESET");
+		expect(guest.nat.activity.tcp).toBe(0);
+		// A guest that has gone is not even asked.
+		there = false;
+		expect(await call()).toBe("ECONNRESET");
 	});
 
 	it("survives whatever a guest sends: nothing is thrown, and nothing is held for ever", () => {

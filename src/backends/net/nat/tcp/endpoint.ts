@@ -123,6 +123,7 @@ export class TcpEndpoint {
 	private stateEndsAt = NEVER;
 	private armedFor = NEVER;
 	private tries = 0;
+	private mostSynTries = MOST_SYN_TRIES;
 	private probes = 0;
 	private heardAt = 0;
 
@@ -166,8 +167,9 @@ export class TcpEndpoint {
 	}
 
 	/** Active open: sends a SYN. */
-	open(): void {
+	open(mostTries = MOST_SYN_TRIES): void {
 		this.state = "synSent";
+		this.mostSynTries = mostTries;
 		this.receiveScale = WINDOW_SCALE;
 		this.sendSyn();
 	}
@@ -606,7 +608,7 @@ export class TcpEndpoint {
 		this.retransmitAt = NEVER;
 		const opening = this.state === "synSent" || this.state === "synReceived";
 		this.tries++;
-		if (this.tries > (opening ? MOST_SYN_TRIES : MOST_TRIES)) {
+		if (this.tries > (opening ? this.mostSynTries : MOST_TRIES)) {
 			this.emit(TcpFlag.rst | TcpFlag.ack, this.next, 0, 0);
 			this.close("timeout");
 			return;

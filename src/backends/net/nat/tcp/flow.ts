@@ -32,6 +32,12 @@ export interface FlowHost {
 	remove(flow: TcpFlow): void;
 }
 
+/**
+ * SYNs to a guest after the first, three seconds with the first: the way is short, and who calls through a forwarded port has been accepted
+ * already, so that the end is all that tells of a guest without an answer.
+ */
+const MOST_CALL_TRIES = 1;
+
 export class TcpFlow {
 	readonly endpoint: TcpEndpoint;
 	/** Of a guest's call whose socket is being connected. */
@@ -88,7 +94,7 @@ export class TcpFlow {
 	callIn(socket: TcpSocket): TcpSocketEvents {
 		this.socket = socket;
 		this.pause();
-		this.endpoint.open();
+		this.endpoint.open(MOST_CALL_TRIES);
 		return this.socketEvents;
 	}
 
