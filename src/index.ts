@@ -9,6 +9,7 @@ export { GuestError, type GuestErrorCode } from "./guests/errors.ts";
 export {
 	type DebianImages,
 	debianImages,
+	type Interruption,
 	type RunOptions,
 	type RunResult,
 	run,

@@ -5,6 +5,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GuestError } from "./errors.ts";
+import type { Fraction } from "./progress.ts";
 import {
 	debianSources,
 	formatSources,
@@ -15,9 +16,7 @@ import {
 	suitesWith,
 	withSuite,
 } from "./sources.ts";
-import { type Fraction, runTool } from "./tools.ts";
-
-export type { Fraction } from "./tools.ts";
+import { runTool } from "./tools.ts";
 
 /** Where the machine keeps its sources: apt's Dir::Etc. */
 const APT_CONFIGURATION = "/etc/apt";

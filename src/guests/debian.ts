@@ -8,16 +8,16 @@
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { explainDirectory, makeDirectories, makeTemporary } from "../host/node/directories.ts";
-import { Apt, type Fraction, unpackPackage } from "./apt.ts";
+import { Apt, unpackPackage } from "./apt.ts";
 import { CACHE_REMEDY, cacheDirectory, makeComplete, readJson, writeComplete } from "./cache.ts";
 import { GuestError } from "./errors.ts";
 import { buildInitramfs, GUEST_MODULES, type InitramfsContents } from "./initramfs.ts";
 import { moduleDirectory } from "./module-files.ts";
 import { type ModuleSource, resolveModules } from "./modules.ts";
 import { BUSYBOX_PACKAGE, kernelPackages, readProgram, storeKernel } from "./packages.ts";
+import type { Fraction, ProgressListener } from "./progress.ts";
 
-/** Told which step begins; returns what is to be told how far it is. */
-export type ProgressListener = (step: string) => Fraction;
+export type { ProgressListener } from "./progress.ts";
 
 export interface FetchOptions {
 	/** A suite of the machine's Debian mirror, e.g. "trixie"; undefined: the machine's own suites. */

@@ -1,6 +1,7 @@
 /** A command in a guest of its own, for programs: what `paravirt run -- COMMAND` does. */
 import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
+import type { KernelCache } from "../host/kernel-cache.ts";
 import { machineOverhead } from "../host/machine.ts";
 import { Host } from "../host/node/host.ts";
 import type { DomainOptions, Size } from "../host/options.ts";
@@ -41,8 +42,15 @@ export async function debianImages(options: FetchOptions = {}): Promise<DebianIm
 }
 
 /** Unpacked kernels in the user's cache: the next start is half a second faster. For {@link HostOptions.kernelCache}. */
-export function userKernelCache(): ReturnType<typeof kernelCache> {
+export function userKernelCache(): KernelCache {
 	return kernelCache(join(cacheDirectory(), "kernels"));
+}
+
+/** What is used of an AbortSignal, whose type is a part of the library dom. */
+export interface Interruption {
+	readonly aborted: boolean;
+	addEventListener(type: "abort", listener: () => void): void;
+	removeEventListener(type: "abort", listener: () => void): void;
 }
 
 export interface RunOptions extends FetchOptions, Pick<DomainOptions, "vcpus" | "disks" | "networks" | "shares"> {
@@ -54,8 +62,8 @@ export interface RunOptions extends FetchOptions, Pick<DomainOptions, "vcpus" | 
 	readonly onOutput?: (data: Uint8Array) => void;
 	/** Words for the kernel's command line. */
 	readonly append?: string;
-	/** Ends the guest. */
-	readonly signal?: AbortSignal;
+	/** Ends the guest: an AbortSignal. */
+	readonly signal?: Interruption;
 }
 
 export interface RunResult {
@@ -125,7 +133,7 @@ export async function run(command: readonly string[], options: RunOptions = {}):
 			},
 		);
 		const abort = (): void => void domain.destroy();
-		signal?.addEventListener("abort", abort, { once: true });
+		signal?.addEventListener("abort", abort);
 		if (signal?.aborted === true) abort();
 		const end = await Promise.race([domain.ended, host.failed]);
 		signal?.removeEventListener("abort", abort);

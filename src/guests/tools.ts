@@ -1,9 +1,7 @@
 /** Runs the machine's own tools, in the C locale, and turns their failures into messages for people. */
 import { spawn } from "node:child_process";
 import { GuestError } from "./errors.ts";
-
-/** Told how far a step is, as a fraction from 0 to 1. */
-export type Fraction = (done: number) => void;
+import type { Fraction } from "./progress.ts";
 
 export interface ToolOptions {
 	readonly cwd: string;

@@ -6,6 +6,9 @@ import { mkdirSync, mkdtempSync, statSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 
+/** Variables of the environment, as process.env has them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export type DirectoryErrorCode =
 	/** Read-only, or not this user's. */
 	| "not-writable"
@@ -84,7 +87,7 @@ function lower(text: string): string {
 }
 
 /** The user's own directory. A HOME that is empty or relative names none; the system's list of users does then. */
-function homeDirectory({ HOME }: NodeJS.ProcessEnv, variable: string): string {
+function homeDirectory({ HOME }: Environment, variable: string): string {
 	if (HOME !== undefined && isAbsolute(HOME)) return HOME;
 	let home = "";
 	try {
@@ -101,7 +104,7 @@ function homeDirectory({ HOME }: NodeJS.ProcessEnv, variable: string): string {
  * @param variable names it; what is relative is ignored, as the specification has it
  * @param usual where it is otherwise, below the user's directory
  */
-export function userDirectory(variable: string, usual: string, environment: NodeJS.ProcessEnv = process.env): string {
+export function userDirectory(variable: string, usual: string, environment: Environment = process.env): string {
 	const base = environment[variable];
 	const parent = base !== undefined && isAbsolute(base) ? base : join(homeDirectory(environment, variable), usual);
 	return join(parent, "paravirt");
