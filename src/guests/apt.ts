@@ -24,8 +24,7 @@ const APT_CONFIGURATION = "/etc/apt";
 /** apt tells its progress on this descriptor. */
 const STATUS_OPTION = "APT::Status-Fd=3";
 
-const NO_APT_REMEDY =
-	"Give the files yourself, of any distribution: paravirt boot KERNEL --ramdisk FILE.";
+const NO_APT_REMEDY = "Give the files yourself, of any distribution: paravirt boot KERNEL --ramdisk FILE.";
 
 export class Apt {
 	private constructor(
