@@ -23,7 +23,7 @@ export interface DeviceGuest {
 
 const MODULES = [
 	...["virtio_pci", "xen-blkfront", "virtio_blk", "xen-netfront", "virtio_net"],
-	...["9p", "9pnet_xen", "9pnet_virtio"],
+	...["9p", "9pnet_xen", "9pnet_virtio", "crc32c_generic", "ext4"],
 ];
 
 const source = (name: string): string => fileURLToPath(new URL(`guest/${name}`, import.meta.url));

@@ -7,7 +7,7 @@ import type { DeviceGuest } from "./device-guest.ts";
 /** What every guest gets. */
 export const GUEST_MIB = 512;
 
-export const WHATS = ["disk", "host", "guests", "folder", "start", "idle"] as const;
+export const WHATS = ["disk", "host", "guests", "folder", "start", "idle", "system"] as const;
 export type What = (typeof WHATS)[number];
 
 /** What there is on the host for a run. */
@@ -16,6 +16,8 @@ export interface Setting {
 	readonly directory: string;
 	readonly image: string;
 	readonly format: string;
+	/** Of a Debian system, raw; "" where none is measured. */
+	readonly system: string;
 	/** A folder with a file in it. */
 	readonly folder: string;
 	/** Of a server on the host's loopback. */
@@ -39,6 +41,7 @@ const FILL_MIB = 400;
 
 /** Words for guest/devices.init. */
 function words(what: What | "serve", { port, seconds, ramp, item }: Setting): string {
+	if (what === "system") return "quiet rw systemd.show_status=0 WHAT=system";
 	return `quiet WHAT=${what} SECONDS=${seconds} RAMP=${ramp} PORT=${port} FILL=${FILL_MIB} "ITEM=${item}"`;
 }
 
@@ -46,7 +49,7 @@ export const paravirt: DeviceRunner = {
 	name: "paravirt",
 	description: `this project, on Node.js ${process.version}`,
 	commands(what, setting) {
-		const { guest, image, format, folder } = setting;
+		const { guest, image, format, folder, system } = setting;
 		if (what === "guests") {
 			const options = ["guests", "serve"].map((each) => `console=hvc0 ${words(each as What, setting)}`);
 			const images = [guest.kernel, guest.ramdisk, String(GUEST_MIB)];
@@ -56,6 +59,7 @@ export const paravirt: DeviceRunner = {
 			disk: `--disk=${image},${format},xvda,rw`,
 			host: "--net=nat",
 			folder: `--share=${folder}:share`,
+			system: `--disk=${system},raw,xvda,rw,snapshot`,
 		};
 		const device = devices[what];
 		return [
@@ -73,12 +77,13 @@ export const qemu: DeviceRunner = {
 	name: "qemu",
 	description: `QEMU TCG, q35, virtio; ${spawnSync(QEMU, ["--version"], { encoding: "utf8" }).stdout?.split("\n")[0] ?? ""}`,
 	commands(what, setting) {
-		const { guest, image, format, folder, directory } = setting;
+		const { guest, image, format, folder, system, directory } = setting;
 		const one = (each: What | "serve", devices: readonly string[]): string[] => [
 			...[QEMU, "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", String(GUEST_MIB)],
 			...["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-serial", "stdio", ...devices],
 			...["-kernel", guest.kernel, "-initrd", guest.ramdisk, "-append", `console=ttyS0 ${words(each, setting)}`],
 		];
+		const disk = (drive: string): string[] => ["-drive", `${drive},if=none,id=d`, "-device", "virtio-blk-pci,drive=d"];
 		const socket = (name: string, peer: string, mac: string): string[] => [
 			"-netdev",
 			`dgram,id=n,local.type=unix,local.path=${join(directory, name)},remote.type=unix,remote.path=${join(directory, peer)}`,
@@ -86,9 +91,9 @@ export const qemu: DeviceRunner = {
 		];
 		switch (what) {
 			case "disk":
-				return [
-					one(what, ["-drive", `file=${image},format=${format},if=none,id=d`, "-device", "virtio-blk-pci,drive=d"]),
-				];
+				return [one(what, disk(`file=${image},format=${format}`))];
+			case "system":
+				return [one(what, disk(`file=${system},format=raw,snapshot=on`))];
 			case "host":
 				return [one(what, ["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"])];
 			case "folder": {

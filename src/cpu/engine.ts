@@ -55,8 +55,8 @@ export interface ProcessorStatistics {
 
 export type Tier = "interpreter" | "translator" | "both";
 
-/** Translating a block costs about as much as interpreting it so often. */
-const HOT_COUNT = 5000;
+/** A block that branches have led to so often is hot; whether it is translated then or when it is so again, the translator decides. */
+const HOT_COUNT = 4000;
 
 /**
  * A boot of Debian decodes 40 MB, but code that keeps changing leaves its old records behind until all are forgotten: without a limit the host's
@@ -70,7 +70,7 @@ export interface EngineOptions {
 	 * takes long; what it cannot translate, and what runs until it has, is the interpreter's still. For tests.
 	 */
 	readonly tier?: Tier;
-	/** A block is translated once branches have led to it so often; small for tests. */
+	/** A block may be translated once branches have led to it so often, and half as often once more; small for tests. */
 	readonly hotCount?: number;
 	/** Whose processor it is, where makers differ (vendor.ts). Default: "intel". */
 	readonly vendor?: CpuVendor;

@@ -107,6 +107,28 @@ function outcome(machine: SmallMachine, missing: number | undefined, distance: n
 	return results;
 }
 
+/** Counts RCX down. */
+const COUNTDOWN = [0x48, 0xff, 0xc9, 0x75, 0xfb, 0xcc];
+
+test("a block that becomes hot now and then has no region before it does so often or twice in a row", () => {
+	const machine = smallMachine(4, { hotCount: 20 });
+	const { engine } = machine;
+	machine.write(BASE, COUNTDOWN);
+	machine.write(BASE + 0x800, COUNTDOWN);
+	/** Regions that come of so many rounds. */
+	const made = (at: number, rounds: number): number => {
+		const before = engine.statistics.translator?.regions ?? 0;
+		count(machine, at, rounds);
+		engine.translateQueued();
+		return (engine.statistics.translator?.regions ?? 0) - before;
+	};
+	// Hot after 20 rounds, and again after 10 more: then 18 million instructions of something else pass.
+	expect(made(BASE, 25)).toBe(0);
+	expect(made(BASE + 0x800, 9_000_000)).toBe(1);
+	expect(made(BASE, 10)).toBe(0);
+	expect(made(BASE, 12)).toBe(1);
+});
+
 /** Calls what RDX names, RCX times. */
 const INDIRECT = [
 	...[0xff, 0xd2], // call rdx

@@ -31,6 +31,8 @@ export const FIELD_SEGMENT = 11;
 export const COUNT = 12;
 /** The kind of the instruction where a region begins, whose number is in its kind's place. */
 export const ORIGINAL = 14;
+/** In its place as long as no region begins there: when the block became hot, and how often (translator.ts). */
+export const LAST_HOT = ORIGINAL;
 export const DISPLACEMENT = 16;
 export const LINK = 20;
 export const IMMEDIATE = 24;

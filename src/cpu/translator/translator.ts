@@ -59,6 +59,15 @@ interface KnownPage extends RegionPage {
 const BATCH = 24;
 /** Instructions that a part of a batch waits for more. */
 const PATIENCE = 4_000_000;
+/** What the times in records count, in instructions. */
+const TICK = 2 ** 20;
+/** Ticks from one time that a block has become hot to the next within which it is taken to be what the guest does now. */
+const AT_PRESENT = 16;
+/** A block that becomes hot now and then is translated when it has done so this often and once more; at most what LAST_HOT has bits for. */
+const PATIENT_ROUNDS = 7;
+/** LAST_HOT: the tick (not 0, modulo so many), and above it how often the block has become hot. */
+const TICK_BITS = 13;
+const TICKS = 2 ** TICK_BITS - 1;
 /** What a guest makes hot faster than it can be translated must not pile up. */
 const LONGEST_QUEUE = 1024;
 /** A block that runs less often than one in so many of its region's runs stays out. */
@@ -92,6 +101,8 @@ export class Translator {
 	private readonly free: number[] = [];
 	private next = 0;
 	private lastTurn = 0;
+	/** Instructions, as {@link work} was told last. */
+	private executed = 0;
 	/** No place in the table or no budget is left: all regions go, and what is still hot comes again. */
 	private full = false;
 
@@ -116,8 +127,27 @@ export class Translator {
 	becameHot(asked = false): void {
 		const place = this.code.placeOfRip();
 		if (place === undefined) return;
-		if (this.queue.length < LONGEST_QUEUE) this.queue.push({ ...place, asked });
+		const worthwhile = asked || this.hotCount === 1 || this.isWorthwhile(place);
+		if (worthwhile && this.queue.length < LONGEST_QUEUE) this.queue.push({ ...place, asked });
 		else this.cool(place);
+	}
+
+	/**
+	 * Whether a block that has become hot is worth a region now. A region costs as much as interpreting its code ten thousand times and more; what starts a
+	 * system runs some thousand times in all, spread over the whole of it. So a block must become hot twice in a row, or often.
+	 */
+	private isWorthwhile({ page, offset }: CodePlace): boolean {
+		const { memory } = this;
+		const at = this.code.recordAt(page, offset);
+		// What is no instruction by now, or a region already, is for sourceOf() to see.
+		if (at === 0 || memory.u16(at) < record.KIND_FIRST || memory.u16(at) >= record.KIND_REGION) return true;
+		const now = 1 + (Math.floor(this.executed / TICK) % TICKS);
+		const noted = memory.u16(at + record.LAST_HOT);
+		const rounds = noted >>> TICK_BITS;
+		const last = noted & TICKS;
+		if (rounds >= PATIENT_ROUNDS || (last !== 0 && (now - last + TICKS) % TICKS <= AT_PRESENT)) return true;
+		memory.setU16(at + record.LAST_HOT, ((rounds + 1) << TICK_BITS) | now);
+		return false;
 	}
 
 	/** Lets a block become hot once more. Half of the count stays, by which other regions know that it is worthwhile. */
@@ -131,6 +161,7 @@ export class Translator {
 	 * A module costs about as much as ten regions in it.
 	 */
 	work(executed: number): void {
+		this.executed = executed;
 		if (this.queue.length === 0) return;
 		if (this.queue.length < BATCH && executed - this.lastTurn < PATIENCE) return;
 		this.lastTurn = executed;
@@ -285,6 +316,7 @@ export class Translator {
 			this.free.push(number);
 			memory.setU16(head, memory.u16(head + record.ORIGINAL));
 			memory.setU16(head + record.COUNT, 0);
+			memory.setU16(head + record.LAST_HOT, 0);
 			for (const other of pages) if (other !== page) other.regions.splice(other.regions.indexOf(number), 1);
 			statistics.live--;
 			if (--module.live === 0) statistics.liveBytes -= module.bytes;
