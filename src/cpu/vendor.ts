@@ -52,7 +52,7 @@ export interface VendorBehaviour {
 	readonly x87StoresTenBytesInParts: boolean;
 	/** DPPS and DPPD add lane by lane, so that NaNs may differ by lane, else one sum goes to all of them. Seen. */
 	readonly dotProductByLanes: boolean;
-	/** FCOMI and its kin clear C1 (SDM volume 2, FCOMI), else they leave it. Seen. */
+	/** FCOMI and its kin clear C1 (SDM volume 2, FCOMI), else only a stack fault does. Seen. */
 	readonly compareToFlagsClearsC1: boolean;
 	/**
 	 * In compatibility mode an access over the end of a 4 GiB segment goes on at 0, else it is #GP or #SS (SDM volume 3, 5.3: "implementation-specific").

@@ -3,9 +3,10 @@
  * In a file (a process) of its own, since it fills the instruction table with forms that have no semantics.
  */
 import { describe, expect, test } from "vitest";
+import { DEFAULT_VENDOR } from "../../src/cpu/vendor.ts";
 import type { Engine } from "./oracle/engine.ts";
 import { catalogueForms } from "./oracle/forms.ts";
-import { Native, unavailable } from "./oracle/native.ts";
+import { hostVendor, Native, unavailable } from "./oracle/native.ts";
 import { Case, Result, resultLength } from "./oracle/records.ts";
 import { compareEngines, type RunOptions } from "./oracle/run.ts";
 
@@ -16,6 +17,7 @@ const options: RunOptions = {
 	length: 1,
 	compatibility: false,
 	maxReports: 5,
+	vendor: hostVendor() ?? DEFAULT_VENDOR,
 	reproduce: "npx tsx test/cpu/oracle/main.ts --host --seed 1",
 };
 

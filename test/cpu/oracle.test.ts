@@ -33,6 +33,7 @@ const options: RunOptions = {
 	length: 1,
 	compatibility: false,
 	maxReports: 5,
+	vendor,
 	reproduce: `npx tsx test/cpu/oracle/main.ts --seed ${SEED}`,
 };
 

@@ -1,8 +1,17 @@
 /** x87 instructions: the emitted part finds and checks the operand, TypeScript computes (fpu/x87.ts). */
 import { findX87Operation, waitOperation, X87_TRIAL, X87_TRIAL_OPERAND, x87Operations } from "../fpu/x87.ts";
-import { CR0, PAGE_SIZE, X87_CONTROL, X87_DATA_POINTER, X87_INSTRUCTION_POINTER, X87_STATUS } from "../layout.ts";
+import {
+	CR0,
+	PAGE_SIZE,
+	X87_CONTROL,
+	X87_DATA_POINTER,
+	X87_INSTRUCTION_POINTER,
+	X87_STATUS,
+	X87_TAGS,
+	X87_TOP,
+} from "../layout.ts";
 import { Vector } from "../processor.ts";
-import { i32, i64 } from "../wasm/expression.ts";
+import { type I32, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { instruction, type Operand } from "./table.ts";
 
@@ -39,6 +48,13 @@ function execute(c: Context, number: number, index: number, operand: Operand | u
 	recordPointers();
 }
 
+/** Whether neither ST(0) nor ST(i) is empty: a stack fault clears C1 on every processor. */
+function inUse(c: Context, i: number): I32 {
+	const tag = (register: number): I32 =>
+		i32.shr_u(c.state8(X87_TAGS), i32.and(i32.add(c.state8(X87_TOP), i32.const(register)), i32.const(7)));
+	return i32.and(i32.and(tag(0), tag(i)), i32.const(1));
+}
+
 /** `stopped` emits how an instruction ends whose store does not happen; without it, the operand is checked first. */
 function executeOn(
 	c: Context,
@@ -73,7 +89,7 @@ function executeOn(
 	if (operand !== undefined)
 		argument = f.let(c.memoryBlock(operand, operation.size, operation.access === "w" ? "w" : "r"));
 	const keepsC1 = !vendor.compareToFlagsClearsC1 && /^FU?COMI/.test(operation.name);
-	const c1 = keepsC1 ? f.let(i32.and(c.state16(X87_STATUS), i32.const(C1))) : undefined;
+	const c1 = keepsC1 ? f.let(i32.and(c.state16(X87_STATUS), i32.mul(inUse(c, index), i32.const(C1)))) : undefined;
 	const vector = c.service("x87", i32.const(number), argument);
 	f.if(vector, () => c.raiseVector(vector));
 	if (operand !== undefined && operation.access === "w") c.commitBlock(argument);

@@ -113,6 +113,7 @@ try {
 		length: Number(values.length),
 		compatibility: values.compat,
 		graphs: values.graphs,
+		vendor: hostVendor()!,
 		maxReports: Number(values.reports),
 		reproduce: `npx tsx test/cpu/oracle/main.ts ${flags.join("")}`,
 		...(values.verbose

@@ -3,6 +3,7 @@
  * emulated processor in this one.
  */
 import type { InstructionForm } from "../../../src/cpu/semantics/table.ts";
+import type { CpuVendor } from "../../../src/cpu/vendor.ts";
 import { CaseWriter } from "./case.ts";
 import { agree, type Difference, differences, type ResultAt } from "./compare.ts";
 import type { Engine } from "./engine.ts";
@@ -23,6 +24,8 @@ export interface RunOptions extends GeneratorOptions {
 	readonly maxReports: number;
 	/** Command line that runs one case again, without its index. */
 	readonly reproduce: string;
+	/** Maker of the reference. */
+	readonly vendor: CpuVendor;
 	readonly onProgress?: (done: number, mismatches: number) => void;
 }
 
@@ -111,7 +114,7 @@ export async function compareEngines(
 			if (vector === NEVER_ENDS) endless.push({ index, names: namesOf(generator.formIndices(index)) });
 			else if (!agree(a, b)) {
 				const drawn = generator.formIndices(index);
-				const found = explain(generator, index, batch, i, a, b, drawn);
+				const found = explain(generator, options.vendor, index, batch, i, a, b, drawn);
 				if (found.length > 0) {
 					mismatches++;
 					for (const form of drawn) {
@@ -140,6 +143,7 @@ function viewOf(bytes: Uint8Array): DataView {
 /** The differences of a case that are not explained by what is undefined. */
 function explain(
 	generator: Generator,
+	vendor: CpuVendor,
 	index: number,
 	batch: CaseBatch,
 	at: number,
@@ -159,5 +163,5 @@ function explain(
 		const within = test.windowAt(offset, 8);
 		return batch.view.getBigUint64(within >= 0 ? within : batch.background.byteOffset + offset, true);
 	};
-	return differences(expected, got, { rip: test.rip, subject, undefinedFlags, memory });
+	return differences(expected, got, { rip: test.rip, subject, vendor, undefinedFlags, memory });
 }
