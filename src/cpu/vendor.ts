@@ -3,7 +3,7 @@
  * its maker's behaviour when it is emitted, so that none of this is asked at run time.
  *
  * Sources: "SDM" is Intel's manual, "APM" AMD's. "Seen" is what the test oracle saw on hosts of both makers (Sapphire Rapids, Zen 3) where the
- * manuals leave it open or say less; its recorded answers are in test/cpu/oracle/recorded.
+ * manuals leave it open or say less; recorded answers are in test/cpu/oracle/recorded.jsonl.
  */
 
 export const CPU_VENDORS = ["intel", "amd"] as const;
@@ -63,8 +63,6 @@ export interface VendorBehaviour {
 	readonly farPointerOf64Bits: boolean;
 	/** A far return or IRET to compatibility mode takes the lower half of an address above 4 GiB, else it is #GP(0), beyond the segment's limit. Seen. */
 	readonly farReturnTakesLowerHalf: boolean;
-	/** LOCK may precede VERR and VERW. Seen. */
-	readonly lockBeforeVerify: boolean;
 	/** System calls in compatibility mode: SYSENTER (SDM volume 2), SYSCALL (APM volume 3); the other is #UD. SYSENTER in 64-bit mode is Intel's. */
 	readonly compatibilitySystemCall: "sysenter" | "syscall";
 }
@@ -89,7 +87,6 @@ const INTEL: VendorBehaviour = {
 	accessWrapsAt4GiB: true,
 	farPointerOf64Bits: true,
 	farReturnTakesLowerHalf: true,
-	lockBeforeVerify: false,
 	compatibilitySystemCall: "sysenter",
 };
 
@@ -113,7 +110,6 @@ const AMD: VendorBehaviour = {
 	accessWrapsAt4GiB: false,
 	farPointerOf64Bits: false,
 	farReturnTakesLowerHalf: false,
-	lockBeforeVerify: true,
 	compatibilitySystemCall: "syscall",
 };
 
