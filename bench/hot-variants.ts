@@ -10,7 +10,7 @@ import { Engine } from "../src/cpu/engine.ts";
 import { HOT_VARIANTS } from "../src/cpu/interpreter/hot.ts";
 import { Variants } from "../src/cpu/interpreter/variants.ts";
 import { Exit } from "../src/cpu/processor.ts";
-import { Host } from "../src/host/node/host.ts";
+import { Host } from "../src/host/node.ts";
 
 const INTERVAL = 499;
 const MEMORY = 512 * 2 ** 20;

@@ -1,9 +1,10 @@
 /** The library `paravirt`, on Node.js: a Host runs domains. docs/library.md is its manual. */
 
-export { BlockError, type BlockErrorCode, type BlockImage } from "./backends/block/image.ts";
-export type { NatOptions } from "./backends/net/nat/nat.ts";
 export type { DetachOptions } from "./backends/xenbus/attach.ts";
 export type { EngineOptions } from "./cpu/engine.ts";
+export { BlockError, type BlockErrorCode, type BlockImage } from "./devices/block/image.ts";
+export type { NatOptions } from "./devices/net/nat/nat.ts";
+export { ImageError, type ImageErrorCode } from "./formats/errors.ts";
 export type { FetchOptions, ProgressListener } from "./guests/debian.ts";
 export { GuestError, type GuestErrorCode } from "./guests/errors.ts";
 export {
@@ -18,11 +19,12 @@ export {
 export type { DomainEnd, DomainOptions, EndReason, GuestConsole, GuestDomain, HostOptions } from "./host/host.ts";
 export type { KernelCache } from "./host/kernel-cache.ts";
 export { machineOverhead } from "./host/machine.ts";
-export { DirectoryError, type DirectoryErrorCode } from "./host/node/directories.ts";
-export { Host } from "./host/node/host.ts";
-export type { StoreSocket } from "./host/node/store-socket.ts";
+export { Host } from "./host/node.ts";
 export type { Size } from "./host/options.ts";
 export type { Statistics } from "./host/statistics.ts";
+export type { LogKind, LogLevel } from "./machine/log.ts";
+export { DirectoryError, type DirectoryErrorCode } from "./platform/node/directories.ts";
+export type { StoreSocket } from "./platform/node/store-socket.ts";
 export type { StoreClient } from "./store/client.ts";
 export { StoreError, type XsError } from "./store/errors.ts";
 export type { MachineUse } from "./toolstack/audit.ts";
@@ -48,7 +50,5 @@ export {
 	XL_END_ACTIONS,
 } from "./toolstack/options.ts";
 export type { ShareInformation, ShareRequest } from "./toolstack/shares.ts";
-export { ImageError, type ImageErrorCode } from "./xen/boot/errors.ts";
 export { type CrashReport, formatCrashReport } from "./xen/crash.ts";
-export type { LogKind, LogLevel } from "./xen/log.ts";
 export { parseTraceCategories, TraceCategory } from "./xen/trace.ts";

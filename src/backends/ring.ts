@@ -4,7 +4,7 @@
  * Indices are free-running 32-bit numbers. Responses become visible to the front end only with {@link BackRing.push}.
  */
 import { PAGE_SIZE } from "../cpu/layout.ts";
-import type { Memory } from "../cpu/memory.ts";
+import type { Memory } from "../memory/memory.ts";
 import { struct, u32 } from "../xen/abi/struct.ts";
 
 /** struct *_sring up to its first entry. */

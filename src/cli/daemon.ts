@@ -2,13 +2,13 @@
 import { join } from "node:path";
 import type { ArgsDef, CommandDef } from "citty";
 import { CPU_VENDORS, type CpuVendor } from "../cpu/vendor.ts";
+import { startDaemon } from "../daemon/daemon.ts";
+import { DaemonError } from "../daemon/errors.ts";
+import { daemonPaths } from "../daemon/paths.ts";
+import type { DaemonStatus } from "../daemon/protocol.ts";
+import { connectOrStart, tryConnect } from "../daemon/start.ts";
 import { cacheDirectory } from "../guests/cache.ts";
 import { kernelCache } from "../guests/kernel-cache.ts";
-import { startDaemon } from "../toolstack/daemon/daemon.ts";
-import { DaemonError } from "../toolstack/daemon/errors.ts";
-import { daemonPaths } from "../toolstack/daemon/paths.ts";
-import type { DaemonStatus } from "../toolstack/daemon/protocol.ts";
-import { connectOrStart, tryConnect } from "../toolstack/daemon/start.ts";
 import { UsageError } from "./errors.ts";
 import { parseChoice, parseSeconds, parseSize } from "./options.ts";
 import { packageVersion } from "./version.ts";

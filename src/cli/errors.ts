@@ -3,7 +3,7 @@
  * these is a bug in paravirt and is printed with its stack.
  */
 
-import { ImageError } from "../xen/boot/errors.ts";
+import { ImageError } from "../formats/errors.ts";
 
 /** Exit statuses, as docs/command.md lists them. Signals end the command with 128 + their number. */
 export const ExitStatus = { poweredOff: 0, hostError: 1, usage: 2, crashed: 3, timeout: 4, noStatus: 125 } as const;

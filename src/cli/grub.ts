@@ -1,6 +1,7 @@
 /** `paravirt boot --grub`: what an entry of a boot loader's configuration says, as files and options of a boot. */
 import { resolve } from "node:path";
-import { nodeFiles } from "../host/node/host-files.ts";
+import { LOG_LEVELS, type LogKind } from "../machine/log.ts";
+import { nodeFiles } from "../platform/node/host-files.ts";
 import {
 	bounded,
 	type Configuration,
@@ -8,7 +9,6 @@ import {
 	readConfiguration,
 	type XenOptions,
 } from "../toolstack/grub/index.ts";
-import { LOG_LEVELS, type LogKind } from "../xen/log.ts";
 import { fileError, UsageError } from "./errors.ts";
 import { type GuestFiles, readInput } from "./guest-files.ts";
 

@@ -1,11 +1,11 @@
 /** Which kernel and ramdisk `paravirt boot` takes: files that the user names, or Debian's kernel and an initramfs of our own. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ElfFile, isElf } from "../formats/elf.ts";
 import { type DebianGuest, debianGuest, type FetchOptions, guestInitramfs } from "../guests/debian.ts";
 import { GuestError } from "../guests/errors.ts";
 import type { InitramfsContents } from "../guests/initramfs.ts";
 import { moduleDirectory } from "../guests/module-files.ts";
-import { ElfFile, isElf } from "../xen/boot/elf.ts";
 import { parseXenNotes } from "../xen/boot/notes.ts";
 import { fileError } from "./errors.ts";
 

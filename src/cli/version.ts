@@ -1,6 +1,6 @@
 /** The package's version. */
 import { readFileSync } from "node:fs";
-import { packageDirectory } from "../host/node/package.ts";
+import { packageDirectory } from "../platform/node/package.ts";
 
 export function packageVersion(): string {
 	const description = JSON.parse(readFileSync(new URL("package.json", packageDirectory()), "utf8"));

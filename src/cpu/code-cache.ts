@@ -5,11 +5,12 @@
  *
  *   arena:  | records | ...  ->        <- ... | code index | code index |
  */
+
+import type { Memory } from "../memory/memory.ts";
 import { type Decoded, decode, decodeCrossing, newDecoded } from "./decode/decoder.ts";
 import * as record from "./interpreter/record.ts";
 import type { Variants } from "./interpreter/variants.ts";
 import * as layout from "./layout.ts";
-import type { Memory } from "./memory.ts";
 import { tlbEntryOffset } from "./mmu/inline.ts";
 import { Access, Vector } from "./processor.ts";
 import type { VendorBehaviour } from "./vendor.ts";

@@ -1,6 +1,9 @@
 /**
  * The processor: puts the MMU, the code cache and the interpreter together behind {@link Processor}.
  */
+
+import type { Memory } from "../memory/memory.ts";
+import { instantiate } from "../wasm/host.ts";
 import { CodeCache, type CodeCacheStatistics } from "./code-cache.ts";
 import { InstructionAtRip } from "./interpreter/at-rip.ts";
 import { HOT_VARIANTS } from "./interpreter/hot.ts";
@@ -11,14 +14,12 @@ import { keyOfName, variantOf } from "./interpreter/record.ts";
 import { Variants } from "./interpreter/variants.ts";
 import { WARM_VARIANTS } from "./interpreter/warm.ts";
 import * as layout from "./layout.ts";
-import type { Memory } from "./memory.ts";
 import { Access, type Environment, Exit, type Processor, type StoreHandler, Vector } from "./processor.ts";
 import { Flag, Gpr, Registers } from "./registers.ts";
 import { forms } from "./semantics/index.ts";
 import { simdService } from "./simd/service.ts";
 import { Translator, type TranslatorStatistics } from "./translator/translator.ts";
 import { type CpuVendor, DEFAULT_VENDOR, VENDOR_BEHAVIOUR } from "./vendor.ts";
-import { instantiate } from "./wasm/host.ts";
 
 /** The exports of the main module. */
 interface MainExports {

@@ -2,8 +2,8 @@
  * The seam for exits that need not leave WebAssembly: an environment may emit code of its own into the engine's main module, which the dispatcher
  * asks before it returns an exit. The processor still knows nothing of what the code does.
  */
-import type { FunctionReference } from "./wasm/function.ts";
-import type { ModuleBuilder } from "./wasm/module.ts";
+import type { FunctionReference } from "../wasm/function.ts";
+import type { ModuleBuilder } from "../wasm/module.ts";
 
 /** What the engine's module offers to such code. */
 export interface ExitServices {

@@ -3,8 +3,9 @@
  * The processor knows nothing of Xen: it runs instructions until something happens that is the environment's to decide, and
  * returns why ({@link Exit}). The few questions that must not end a run are the {@link Environment}'s callbacks.
  */
+
+import type { Memory } from "../memory/memory.ts";
 import type { ExitEmitter } from "./exits.ts";
-import type { Memory } from "./memory.ts";
 import type { CpuVendor } from "./vendor.ts";
 
 /** Why {@link Processor.run} returned. RIP and all registers are as the manual says for the event. */

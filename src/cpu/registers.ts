@@ -4,8 +4,9 @@
  * need not know which. 64-bit values are numbers: virtual addresses signed and exact when canonical; use lo/hi or the
  * `big` accessors where all 64 bits matter.
  */
+
+import type { Memory } from "../memory/memory.ts";
 import * as layout from "./layout.ts";
-import type { Memory } from "./memory.ts";
 import { packFlags, unpackFlags } from "./semantics/flag-words.ts";
 
 /** General registers by their numbers in instruction encodings. */

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { explainDirectory, makeDirectories, userDirectory, variableRemedy } from "../host/node/directories.ts";
+import { explainDirectory, makeDirectories, userDirectory, variableRemedy } from "../platform/node/directories.ts";
 
 const VARIABLE = "XDG_CACHE_HOME";
 /** What to do about a cache that cannot be written to. */

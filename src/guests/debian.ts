@@ -7,7 +7,7 @@
  */
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { explainDirectory, makeDirectories, makeTemporary } from "../host/node/directories.ts";
+import { explainDirectory, makeDirectories, makeTemporary } from "../platform/node/directories.ts";
 import { Apt, unpackPackage } from "./apt.ts";
 import { CACHE_REMEDY, cacheDirectory, makeComplete, readJson, writeComplete } from "./cache.ts";
 import { GuestError } from "./errors.ts";

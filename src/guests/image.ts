@@ -6,7 +6,7 @@
  */
 import { chmod, mkdir, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { explainDirectory, makeTemporary } from "../host/node/directories.ts";
+import { explainDirectory, makeTemporary } from "../platform/node/directories.ts";
 import { systemSources } from "./apt.ts";
 import type { ProgressListener } from "./debian.ts";
 import { GuestError } from "./errors.ts";

@@ -2,7 +2,7 @@
  * The initramfs of a guest: busybox with all its applets, kernel modules with the index files that modprobe needs, and /init.
  * Not compressed: unpacking a compressed one would be the guest's work, at an emulator's pace.
  */
-import { type ArchiveEntry, FileType, writeArchive } from "./cpio.ts";
+import { type ArchiveEntry, FileType, writeArchive } from "../formats/cpio.ts";
 import { HOTPLUG, HOTPLUG_FILE, INIT } from "./init.ts";
 import { fileSystems, type KernelModule, modulesAlias, modulesDep } from "./modules.ts";
 import {

@@ -2,9 +2,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { Output } from "../xen/boot/output.ts";
-import { decompressXz } from "../xen/boot/xz.ts";
-import { decompressZstd } from "../xen/boot/zstd.ts";
+import { Output } from "../formats/compression/output.ts";
+import { decompressXz } from "../formats/compression/xz.ts";
+import { decompressZstd } from "../formats/compression/zstd.ts";
 import { ModuleError, type ModuleSource } from "./modules.ts";
 
 /** No module is larger; the largest of Debian's, uncompressed, has some 10 MiB. */

@@ -4,8 +4,8 @@
  */
 import { copyFile, lstat, mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { isBzImage, parseBzImage } from "../xen/boot/bzimage.ts";
-import { isElf } from "../xen/boot/elf.ts";
+import { isBzImage, parseBzImage } from "../formats/bzimage.ts";
+import { isElf } from "../formats/elf.ts";
 import type { Apt } from "./apt.ts";
 import { GuestError } from "./errors.ts";
 import { moduleDirectory } from "./module-files.ts";

@@ -4,7 +4,7 @@
  */
 import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { makeTemporary, temporaryDirectory, variableRemedy } from "../host/node/directories.ts";
+import { makeTemporary, temporaryDirectory, variableRemedy } from "../platform/node/directories.ts";
 import { Apt, unpackPackage } from "./apt.ts";
 import { cacheDirectory, makeComplete } from "./cache.ts";
 import type { ProgressListener } from "./debian.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
 import type { KernelCache } from "../host/kernel-cache.ts";
 import { machineOverhead } from "../host/machine.ts";
-import { Host } from "../host/node/host.ts";
+import { Host } from "../host/node.ts";
 import type { DomainOptions, Size } from "../host/options.ts";
 import { parseP9 } from "../toolstack/config/p9.ts";
 import { ToolstackError } from "../toolstack/errors.ts";

@@ -5,6 +5,8 @@
 
 import type { ProcessorStatistics } from "../cpu/engine.ts";
 import { PAGE_SIZE } from "../cpu/layout.ts";
+import type { LogKind } from "../machine/log.ts";
+import type { Platform } from "../platform/platform.ts";
 import type { StoreClient } from "../store/client.ts";
 import { countUse, type MachineUse } from "../toolstack/audit.ts";
 import { closeChannels, type OpenChannel } from "../toolstack/consoles.ts";
@@ -24,7 +26,6 @@ import { closeShares, type OpenShare } from "../toolstack/shares.ts";
 import { parseUuid } from "../toolstack/uuid.ts";
 import { DEFAULT_WEIGHT } from "../xen/domain.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
-import type { LogKind } from "../xen/log.ts";
 import { attachProfiler, type Profile } from "../xen/profile.ts";
 import { openCachedKernel } from "./kernel-cache.ts";
 import { createMachine } from "./machine.ts";
@@ -35,7 +36,6 @@ import {
 	type DomainOptions,
 	type HostOptions,
 } from "./options.ts";
-import type { Platform } from "./platform.ts";
 import { executionStatistics, type Statistics } from "./statistics.ts";
 
 export type { ConsoleEvents, DomainEnd, EndReason, GuestConsole } from "../toolstack/guest-domain.ts";

@@ -2,7 +2,7 @@
  * Unpacked kernels, kept from one start to the next: unpacking costs more than a second. A platform that has a place for them
  * implements the interface (guests/kernel-cache.ts); where there is none, every start unpacks.
  */
-import { isElf } from "../xen/boot/elf.ts";
+import { isElf } from "../formats/elf.ts";
 import { type KernelImage, openKernel } from "../xen/boot/kernel.ts";
 
 export interface KernelCache {

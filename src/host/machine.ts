@@ -2,10 +2,13 @@
  * Puts the layers together: a hypervisor with this project's processor, and the services of domain 0 beside it. Guests are put on it by
  * toolstack/create.ts.
  */
-import type { NatOptions } from "../backends/net/nat/nat.ts";
+
 import { BackendBus } from "../backends/xenbus/bus.ts";
 import { createProcessor, type EngineOptions } from "../cpu/engine.ts";
-import { Memory } from "../cpu/memory.ts";
+import type { NatOptions } from "../devices/net/nat/nat.ts";
+import { DeterministicClock, RealClock } from "../machine/clock.ts";
+import { Memory } from "../memory/memory.ts";
+import type { Platform } from "../platform/platform.ts";
 import { StoreClient } from "../store/client.ts";
 import { writeInitialNodes } from "../store/domain-nodes.ts";
 import { connectGuest } from "../store/guest-link.ts";
@@ -15,10 +18,8 @@ import { Disks } from "../toolstack/disks.ts";
 import type { Machine } from "../toolstack/machine.ts";
 import { NetworkInterfaces } from "../toolstack/network-interfaces.ts";
 import { Shares } from "../toolstack/shares.ts";
-import { DeterministicClock, RealClock } from "../xen/clock.ts";
-import { ServiceDomain } from "../xen/events-service.ts";
+import { ServiceDomain } from "../xen/events/service.ts";
 import { Hypervisor } from "../xen/hypervisor.ts";
-import type { Platform } from "./platform.ts";
 
 /** What a machine needs beside its guests' memory: M2P (8 bytes a frame), shared pages, grant tables. */
 export function machineOverhead(guestBytes: number): number {

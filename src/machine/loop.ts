@@ -6,9 +6,10 @@
  * completions) comes between slices; for a repeatable run it must be there before, or be announced by {@link MainLoop.beginHostOperation}, which makes
  * an idle machine wait for it.
  */
-import { NANOSECONDS_PER_MILLISECOND, NEVER } from "../xen/abi/time.ts";
-import type { Clock } from "../xen/clock.ts";
-import type { TimerQueue } from "../xen/timers.ts";
+
+import type { Clock } from "./clock.ts";
+import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./time-units.ts";
+import type { TimerQueue } from "./timers.ts";
 
 /** What became of a turn. */
 export const Turn = {

@@ -5,7 +5,7 @@
 import { RESERVED_XENSTORE } from "../xen/abi/grant-table.ts";
 import { XenstoreError } from "../xen/abi/xenstore.ts";
 import type { Domain } from "../xen/domain.ts";
-import type { ServiceDomain } from "../xen/events-service.ts";
+import type { ServiceDomain } from "../xen/events/service.ts";
 import { PacketAssembler } from "./packet.ts";
 import { RingResult, StoreRing } from "./ring.ts";
 import type { Link, StoreServer } from "./server.ts";

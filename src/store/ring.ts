@@ -2,7 +2,7 @@
  * The host's half of a guest's xenstore ring (struct xenstore_domain_interface). The guest may write anything anywhere in the page:
  * indices are read once, and what they claim is believed only as far as a ring is long.
  */
-import type { Memory } from "../cpu/memory.ts";
+import type { Memory } from "../memory/memory.ts";
 import {
 	XENSTORE_RING_SIZE,
 	XenstoreConnection,

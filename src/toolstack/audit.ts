@@ -1,5 +1,5 @@
 /** What of a machine is in use, counted: after the last of some domains is gone, it must be what it was before the first. */
-import { PortState } from "../xen/events.ts";
+import { PortState } from "../xen/events/events.ts";
 import type { Machine } from "./machine.ts";
 
 /** Everything is a number of things. */

@@ -4,12 +4,6 @@
  */
 import { type ConsoleDevice, ConsoleDriver } from "../backends/console/driver.ts";
 import {
-	type ChannelEvents,
-	type HostChannel,
-	HostChannelError,
-	type OpenHostChannel,
-} from "../backends/console/host-channel.ts";
-import {
 	attachDevice,
 	type DetachOptions,
 	type DeviceName,
@@ -20,6 +14,12 @@ import {
 } from "../backends/xenbus/attach.ts";
 import type { BackendBus } from "../backends/xenbus/bus.ts";
 import type { Nodes } from "../backends/xenbus/driver.ts";
+import {
+	type ChannelEvents,
+	type HostChannel,
+	HostChannelError,
+	type OpenHostChannel,
+} from "../devices/console/host-channel.ts";
 import type { StoreClient } from "../store/client.ts";
 import { ChannelError, type ChannelSpecification, parseChannel } from "./config/channel.ts";
 import { ToolstackError } from "./errors.ts";

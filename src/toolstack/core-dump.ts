@@ -4,12 +4,12 @@
  * M2P for which pages there are; what the guest claims in its own tables is not asked.
  */
 import { PAGE_SIZE } from "../cpu/layout.ts";
+import { type ElfSection, ElfType, elfHeader, joined, note, SectionType, sectionHeader } from "../formats/elf-file.ts";
 import { vcpuGuestContext } from "../xen/abi/vcpu-context.ts";
 import type { Domain } from "../xen/domain.ts";
 import { XEN_VERSION } from "../xen/hypercalls/version.ts";
+import { getVcpuContext } from "../xen/pv/vcpu-context.ts";
 import { SCRATCH_LIST } from "../xen/scratch.ts";
-import { getVcpuContext } from "../xen/vcpu-context.ts";
-import { type ElfSection, ElfType, elfHeader, joined, note, SectionType, sectionHeader } from "./elf-file.ts";
 
 /** Gets the pieces of a file, in order. */
 export type CoreWriter = (piece: Uint8Array) => void | Promise<void>;

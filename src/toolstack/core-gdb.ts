@@ -4,11 +4,11 @@
  * stretch in which virtual and pseudo-physical pages follow each other.
  */
 import { PAGE_SIZE } from "../cpu/layout.ts";
+import { ElfType, elfHeader, joined, note, programHeader, type Segment, SegmentType } from "../formats/elf-file.ts";
 import { vcpuGuestContext } from "../xen/abi/vcpu-context.ts";
 import type { Domain } from "../xen/domain.ts";
 import { ENTRIES, FIRST_XEN_SLOT, LAST_XEN_SLOT, Pte, pteFrame } from "../xen/mm/pte.ts";
 import { type CoreWriter, type PageList, pagesOf, vcpuStates, writePages } from "./core-dump.ts";
-import { ElfType, elfHeader, joined, note, programHeader, type Segment, SegmentType } from "./elf-file.ts";
 
 /** e_phnum has sixteen bits; the highest number means something else. */
 const MOST_SEGMENTS = 65_000;

@@ -5,10 +5,6 @@
 
 import type { Disk } from "../backends/block/disk.ts";
 import { BlockDriver } from "../backends/block/driver.ts";
-import { BlockError, type BlockFiles, type BlockImage } from "../backends/block/image.ts";
-import { MemoryFile } from "../backends/block/images/memory.ts";
-import { type ImageOptions, openImage } from "../backends/block/images/open.ts";
-import { RawImage } from "../backends/block/images/raw.ts";
 import {
 	attachDevice,
 	type DetachOptions,
@@ -19,6 +15,10 @@ import {
 	removeDevice,
 } from "../backends/xenbus/attach.ts";
 import type { BackendBus } from "../backends/xenbus/bus.ts";
+import { BlockError, type BlockFiles, type BlockImage } from "../devices/block/image.ts";
+import { MemoryFile } from "../devices/block/images/memory.ts";
+import { type ImageOptions, openImage } from "../devices/block/images/open.ts";
+import { RawImage } from "../devices/block/images/raw.ts";
 import type { StoreClient } from "../store/client.ts";
 import { type DiskSpecification, DiskSpecificationError, parseDisk } from "./config/disk.ts";
 import { diskName, diskNumber } from "./config/vdev.ts";

@@ -2,7 +2,7 @@
 import type { BackendBus } from "../backends/xenbus/bus.ts";
 import type { StoreClient } from "../store/client.ts";
 import type { StoreServer } from "../store/server.ts";
-import type { ServiceDomain } from "../xen/events-service.ts";
+import type { ServiceDomain } from "../xen/events/service.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { Consoles } from "./consoles.ts";
 import type { Disks } from "./disks.ts";

@@ -2,13 +2,8 @@
  * Network interfaces of guests: the nodes that libxl writes for a vif (libxl_nic.c), and the networks that they are connected to. What
  * `xl network-attach`, `network-detach` and `network-list` do.
  */
-import { hostActivity, natEnvironment } from "../backends/net/environment.ts";
-import { deterministicMac, formatMac, isStation, parseMac, randomMac } from "../backends/net/mac.ts";
-import type { HostNetwork, Listener } from "../backends/net/nat/host-network.ts";
-import { formatIpv4, parseIpv4 } from "../backends/net/nat/ipv4.ts";
-import { type Forward, Nat, type NatOptions } from "../backends/net/nat/nat.ts";
+
 import { Networks, type VirtualNetwork } from "../backends/net/networks.ts";
-import { HostTapError, type OpenHostTap, TapPort } from "../backends/net/tap.ts";
 import type { VifStatistics } from "../backends/net/vif.ts";
 import {
 	attachDevice,
@@ -20,6 +15,12 @@ import {
 	removeDevice,
 } from "../backends/xenbus/attach.ts";
 import type { BackendBus } from "../backends/xenbus/bus.ts";
+import { hostActivity, natEnvironment } from "../devices/net/environment.ts";
+import { deterministicMac, formatMac, isStation, parseMac, randomMac } from "../devices/net/mac.ts";
+import type { HostNetwork, Listener } from "../devices/net/nat/host-network.ts";
+import { formatIpv4, parseIpv4 } from "../devices/net/nat/ipv4.ts";
+import { type Forward, Nat, type NatOptions } from "../devices/net/nat/nat.ts";
+import { HostTapError, type OpenHostTap, TapPort } from "../devices/net/tap.ts";
 import type { StoreClient } from "../store/client.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import { DEFAULT_NETWORK, NetworkError, type NetworkSpecification, parseForward, parseVif } from "./config/vif.ts";

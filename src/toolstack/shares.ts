@@ -3,7 +3,6 @@
  * away again.
  */
 import { P9Driver } from "../backends/p9/driver.ts";
-import { FolderError, type HostFolder } from "../backends/p9/folder.ts";
 import {
 	attachDevice,
 	type DetachOptions,
@@ -13,6 +12,7 @@ import {
 	removeDevice,
 } from "../backends/xenbus/attach.ts";
 import type { BackendBus } from "../backends/xenbus/bus.ts";
+import { FolderError, type HostFolder } from "../devices/p9/folder.ts";
 import type { StoreClient } from "../store/client.ts";
 import { checkTag, type P9Specification, parseP9, ShareSpecificationError } from "./config/p9.ts";
 import { attachAll } from "./open-devices.ts";

@@ -1,10 +1,10 @@
 /** A domain: a guest with its vCPUs, frames, event channels and grants. */
 import type { CrashReport } from "./crash.ts";
-import type { EventChannels } from "./events.ts";
-import type { GrantTable } from "./grants.ts";
+import type { EventChannels } from "./events/events.ts";
+import type { GrantTable } from "./grants/grants.ts";
 import type { Hypervisor } from "./hypervisor.ts";
+import type { Watchdogs } from "./time/vcpu-timers.ts";
 import { Vcpu } from "./vcpu.ts";
-import type { Watchdogs } from "./vcpu-timers.ts";
 
 /** Why a domain shut down: SHUTDOWN_* of public/sched.h. */
 export const ShutdownReason = { poweroff: 0, reboot: 1, suspend: 2, crash: 3, watchdog: 4, softReset: 5 } as const;

@@ -4,10 +4,10 @@
  * one that is furthest behind is next. Whoever has waited begins at the present, so that nobody saves up time in which others starve.
  * A cap is a budget that fills steadily up to an accounting period's share; a domain that has used it up is parked until some is there.
  */
-import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./abi/time.ts";
+import { NANOSECONDS_PER_MILLISECOND, NEVER } from "../machine/time-units.ts";
+import type { TimerOwner } from "../machine/timers.ts";
 import { DEFAULT_WEIGHT, type Domain } from "./domain.ts";
 import type { Hypervisor } from "./hypervisor.ts";
-import type { TimerOwner } from "./timers.ts";
 import type { Vcpu } from "./vcpu.ts";
 
 /** CSCHED_TICKS_PER_TSLICE's: the time over which a cap holds. */

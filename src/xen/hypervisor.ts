@@ -3,24 +3,24 @@
  * everything else hangs on a Domain or a Vcpu.
  */
 
-import type { Memory } from "../cpu/memory.ts";
 import type { CpuidResult, DescriptorLookup, Environment, Processor } from "../cpu/processor.ts";
+import { type Clock, RealClock } from "../machine/clock.ts";
+import { HypervisorLog } from "../machine/log.ts";
 import { MainLoop } from "../machine/loop.ts";
+import { TimerQueue } from "../machine/timers.ts";
+import type { Memory } from "../memory/memory.ts";
 import { DOMID_FIRST_RESERVED } from "./abi/domid.ts";
-import { type Clock, RealClock } from "./clock.ts";
-import { cpuid } from "./cpuid.ts";
 import { type CrashReport, crashReport } from "./crash.ts";
 import { Domain } from "./domain.ts";
-import { emitFastPaths } from "./fast/index.ts";
-import { FrameTable } from "./frames.ts";
-import { GuestMemory } from "./guest-memory.ts";
 import { hypercallTable } from "./hypercalls/index.ts";
-import { HypervisorLog } from "./log.ts";
+import { FrameTable } from "./mm/frames.ts";
 import { readDescriptor } from "./mm/gdt.ts";
+import { GuestMemory } from "./mm/guest-memory.ts";
 import { noteLdtFault } from "./mm/ldt.ts";
-import { runVcpu } from "./run.ts";
+import { cpuid } from "./pv/cpuid.ts";
+import { emitFastPaths } from "./pv/fast/index.ts";
+import { runVcpu } from "./pv/run.ts";
 import { IDLE_CONTEXT, Scheduler, type SchedulerOptions } from "./scheduler.ts";
-import { TimerQueue } from "./timers.ts";
 import { Trace } from "./trace.ts";
 
 export interface HypervisorOptions {

@@ -4,16 +4,16 @@
  */
 import { CONTEXT_COUNT, CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
 import { type LoopOptions, type Runner, Turn } from "../machine/loop.ts";
-import { NANOSECONDS_PER_MILLISECOND, NEVER } from "./abi/time.ts";
+import { NANOSECONDS_PER_MILLISECOND, NEVER } from "../machine/time-units.ts";
 import { RunstateName } from "./abi/vcpu.ts";
 import type { Domain } from "./domain.ts";
 import { FairShare } from "./fair-share.ts";
 import type { Hypervisor } from "./hypervisor.ts";
-import { updateRunstateArea, updateVcpuTime, updateWallClock } from "./time.ts";
+import { updateRunstateArea, updateVcpuTime, updateWallClock } from "./time/time.ts";
 import type { Vcpu } from "./vcpu.ts";
 import { SHARED, shared } from "./vcpu-block.ts";
 
-/** Runs a vCPU for at most `fuel` instructions; returns early when it cannot go on or `vcpu.reschedule` is set. src/xen/run.ts */
+/** Runs a vCPU for at most `fuel` instructions; returns early when it cannot go on or `vcpu.reschedule` is set. src/xen/pv/run.ts */
 export type RunVcpu = (vcpu: Vcpu, fuel: number) => unknown;
 
 export interface SchedulerOptions extends LoopOptions {

@@ -5,8 +5,8 @@
 import { HYPERVISOR_SCRATCH, HYPERVISOR_SCRATCH_SIZE, PAGE_SIZE } from "../cpu/layout.ts";
 import { Access } from "../cpu/processor.ts";
 import { HYPERVISOR_VIRT_END, isCanonical } from "./abi/arch.ts";
-import { pageOffset } from "./guest-memory.ts";
 import type { Hypervisor } from "./hypervisor.ts";
+import { pageOffset } from "./mm/guest-memory.ts";
 
 /** Linear address of the copy that {@link copyFromGuest} makes where told nothing else. */
 export const SCRATCH = HYPERVISOR_SCRATCH;

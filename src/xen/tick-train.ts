@@ -9,7 +9,7 @@
  * for: as many ticks come as there are periods in the time that passes. It ends for good with the first longer wait, which only a tickless kernel
  * asks for; that one reads a clock, and a tick too early would mean nothing to it.
  */
-import { NANOSECONDS_PER_MILLISECOND, NANOSECONDS_PER_SECOND, NEVER } from "./abi/time.ts";
+import { NANOSECONDS_PER_MILLISECOND, NANOSECONDS_PER_SECOND, NEVER } from "../machine/time-units.ts";
 
 /** Linux's TICK_NSEC for CONFIG_HZ = 1000, 300, 250 and 100. */
 const PERIODS: readonly number[] = [1_000, 300, 250, 100].map((hertz) => Math.round(NANOSECONDS_PER_SECOND / hertz));

@@ -4,7 +4,7 @@
  * number.
  */
 
-import type { Memory } from "../cpu/memory.ts";
+import type { Memory } from "../memory/memory.ts";
 import { DOMID_SELF } from "./abi/domid.ts";
 import { exceptionName } from "./abi/traps.ts";
 import type { Arguments, Hypercall, HypercallResult } from "./hypercall.ts";

@@ -7,7 +7,7 @@
  *   + 0x10_0000        counters, and which block is the running vCPU's (SHARED)
  */
 import { CONTEXT_COUNT, HYPERVISOR_DATA } from "../cpu/layout.ts";
-import type { Memory } from "../cpu/memory.ts";
+import type { Memory } from "../memory/memory.ts";
 import { array, i64, struct, u8, u16, u32, u64 } from "./abi/struct.ts";
 
 export const TRAP_VECTORS = 256;

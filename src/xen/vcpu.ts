@@ -1,14 +1,14 @@
 /** A virtual CPU of a PV guest: its registers, how it wants events and exceptions delivered, and whether it can run. */
 import { CONTEXT_SIZE, CONTEXTS, CR0, CR4, EFER, MXCSR, X87_CONTROL, X87_TAGS, XCR0 } from "../cpu/layout.ts";
-import type { Memory } from "../cpu/memory.ts";
 import { Registers, Segment } from "../cpu/registers.ts";
+import type { Memory } from "../memory/memory.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64, INITIAL_CR0, INITIAL_CR4, INITIAL_EFER } from "./abi/arch.ts";
 import { VIRQ_COUNT } from "./abi/event-channel.ts";
 import { TRAP_MASKS_EVENTS } from "./abi/traps.ts";
 import type { Domain } from "./domain.ts";
-import { Runstate } from "./time.ts";
+import { Runstate } from "./time/time.ts";
+import { VcpuTimers } from "./time/vcpu-timers.ts";
 import { GDT_FRAMES_MAX, gate, TRAP_VECTORS, type VcpuBlock, vcpuBlock, vcpuBlockAddress } from "./vcpu-block.ts";
-import { VcpuTimers } from "./vcpu-timers.ts";
 
 type GateView = ReturnType<typeof gate.at>;
 

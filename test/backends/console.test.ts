@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { attachConsole, ConsoleBackend } from "../../src/backends/console/console.ts";
 import { ConsoleRing } from "../../src/backends/console/ring.ts";
-import { Memory } from "../../src/cpu/memory.ts";
+import { Memory } from "../../src/memory/memory.ts";
 import { xenconsInterface } from "../../src/xen/abi/console.ts";
 import { EventChannelOp } from "../../src/xen/abi/event-channel.ts";
-import { ServiceDomain } from "../../src/xen/events-service.ts";
+import { ServiceDomain } from "../../src/xen/events/service.ts";
 import { createMachine, page } from "../xen/guest-machine.ts";
 
 const { offset } = xenconsInterface;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BackRing, ringSize, sharedRing } from "../../src/backends/ring.ts";
-import { Memory } from "../../src/cpu/memory.ts";
+import { Memory } from "../../src/memory/memory.ts";
 
 const { offset } = sharedRing;
 const memory = new Memory(8);

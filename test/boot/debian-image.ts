@@ -11,7 +11,7 @@ import { Apt } from "../../src/guests/apt.ts";
 import { cacheDirectory } from "../../src/guests/cache.ts";
 import { GuestError } from "../../src/guests/errors.ts";
 import { createImage } from "../../src/guests/image.ts";
-import { findProgram } from "../../src/host/node/programs.ts";
+import { findProgram } from "../../src/platform/node/programs.ts";
 
 /** Programs of Debian's that make and check an image: packages mmdebstrap, e2fsprogs, qemu-utils. */
 export const hasImageTools = ["mmdebstrap", "qemu-img"].every((name) => findProgram(name) !== undefined);

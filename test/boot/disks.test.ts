@@ -6,11 +6,11 @@ import { mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, trunca
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MemoryFile } from "../../src/backends/block/images/memory.ts";
-import { createQcow2 } from "../../src/backends/block/images/qcow2/create.ts";
-import { RawImage } from "../../src/backends/block/images/raw.ts";
-import { nodeBlockFiles } from "../../src/host/node/block-files.ts";
+import { MemoryFile } from "../../src/devices/block/images/memory.ts";
+import { createQcow2 } from "../../src/devices/block/images/qcow2/create.ts";
+import { RawImage } from "../../src/devices/block/images/raw.ts";
 import { type GuestDomain, Host } from "../../src/index.ts";
+import { nodeBlockFiles } from "../../src/platform/node/block-files.ts";
 import { diskName } from "../../src/toolstack/config/vdev.ts";
 import { canAssemble } from "../host/echo-guest.ts";
 import { complaints, debianImages, hypervisorComplaints } from "./guest.ts";

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { EngineOptions } from "../../src/cpu/engine.ts";
-import { FileType, writeArchive } from "../../src/guests/cpio.ts";
+import { FileType, writeArchive } from "../../src/formats/cpio.ts";
 import { debianGuest, type FetchOptions, guestInitramfs } from "../../src/guests/debian.ts";
 import { READY_QUERY } from "../../src/guests/session.ts";
 import { type DomainEnd, Host, type Statistics } from "../../src/index.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianBusybox, debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
 import { pvGrub } from "../../src/guests/pv-grub.ts";
-import { findProgram } from "../../src/host/node/programs.ts";
+import { findProgram } from "../../src/platform/node/programs.ts";
 import { runParavirt } from "../cli/program.ts";
 
 const MIB = 2 ** 20;

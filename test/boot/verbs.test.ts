@@ -17,7 +17,7 @@ import { describeError } from "../../src/cli/errors.ts";
 import { runXl } from "../../src/cli/xl/xl.ts";
 import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
 import { READY_QUERY } from "../../src/guests/session.ts";
-import { type RunningDaemon, runDaemon } from "../toolstack/daemon/running.ts";
+import { type RunningDaemon, runDaemon } from "../daemon/running.ts";
 import { complaints } from "./guest.ts";
 import { checkStore, guestRead, watcher } from "./store-beside.ts";
 import { findUtils } from "./xenstore-utils.ts";

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { serveStore } from "../../src/host/node/store-socket.ts";
+import { serveStore } from "../../src/platform/node/store-socket.ts";
 import { createStore } from "../store/machine.ts";
 import { findUtils } from "./xenstore-utils.ts";
 

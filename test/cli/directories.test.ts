@@ -7,10 +7,10 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { daemonPaths } from "../../src/daemon/paths.ts";
 import { cacheDirectory } from "../../src/guests/cache.ts";
-import { makeDirectories } from "../../src/host/node/directories.ts";
-import { nodePlatform } from "../../src/host/node/platform.ts";
-import { daemonPaths } from "../../src/toolstack/daemon/paths.ts";
+import { makeDirectories } from "../../src/platform/node/directories.ts";
+import { nodePlatform } from "../../src/platform/node/platform.ts";
 import { assembleEchoGuest, canAssemble } from "../host/echo-guest.ts";
 import { type Bundle, bundleCommand } from "./bundle.ts";
 import { type Outcome, runProgram } from "./program.ts";

@@ -7,10 +7,10 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VERBS } from "../../src/cli/xl/xl.ts";
-import { DaemonClient } from "../../src/toolstack/daemon/client.ts";
-import { daemonPaths } from "../../src/toolstack/daemon/paths.ts";
+import { DaemonClient } from "../../src/daemon/client.ts";
+import { daemonPaths } from "../../src/daemon/paths.ts";
+import { ownEnvironment } from "../daemon/running.ts";
 import { assembleEchoGuest, canAssemble } from "../host/echo-guest.ts";
-import { ownEnvironment } from "../toolstack/daemon/running.ts";
 import { type Bundle, bundleCommand } from "./bundle.ts";
 import { type Outcome, runProgram } from "./program.ts";
 

@@ -1,9 +1,9 @@
 /** A processor with a few pages of code, stack and data in 64-bit user mode, for tests that need no more. */
 import { createProcessor, type Engine, type EngineOptions } from "../../src/cpu/engine.ts";
 import * as layout from "../../src/cpu/layout.ts";
-import { Memory } from "../../src/cpu/memory.ts";
 import type { Environment } from "../../src/cpu/processor.ts";
 import { Gpr, Registers } from "../../src/cpu/registers.ts";
+import { Memory } from "../../src/memory/memory.ts";
 
 const Frame = { l4: 1, l3: 2, l2: 3, l1: 4, pages: 16 } as const;
 const PRESENT_WRITABLE_USER = 0x67;

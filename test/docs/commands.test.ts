@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cacheDirectory } from "../../src/guests/cache.ts";
 import { debianGuest, guestInitramfs } from "../../src/guests/debian.ts";
 import { regularFile } from "../../src/guests/initramfs.ts";
-import { findProgram } from "../../src/host/node/programs.ts";
+import { findProgram } from "../../src/platform/node/programs.ts";
 import { runProgram } from "../cli/program.ts";
 import { codeBlocks, type DocumentedCommand, documentedCommands, NOT_RUN } from "./commands.ts";
 

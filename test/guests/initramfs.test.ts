@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { FileType, readArchive } from "../../src/guests/cpio.ts";
+import { FileType, readArchive } from "../../src/formats/cpio.ts";
 import { HOTPLUG, INIT } from "../../src/guests/init.ts";
 import { buildInitramfs, regularFile } from "../../src/guests/initramfs.ts";
 import type { KernelModule } from "../../src/guests/modules.ts";

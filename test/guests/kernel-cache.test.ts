@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ImageError } from "../../src/formats/errors.ts";
 import { kernelCache } from "../../src/guests/kernel-cache.ts";
 import { type KernelCache, openCachedKernel } from "../../src/host/kernel-cache.ts";
-import { ImageError } from "../../src/xen/boot/errors.ts";
 import { makeKernel } from "../xen/boot/images.ts";
 
 let directory = "";

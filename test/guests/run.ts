@@ -1,7 +1,7 @@
 /** Runs a tiny guest on our hypervisor: what it says on its console, and how it ended, as lines. */
 
 import type { EngineOptions } from "../../src/cpu/engine.ts";
-import { Host } from "../../src/host/node/host.ts";
+import { Host } from "../../src/host/node.ts";
 import type { Statistics } from "../../src/host/statistics.ts";
 
 const MIB = 2 ** 20;

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { type ArchiveEntry, FileType, writeArchive } from "../../src/guests/cpio.ts";
+import { type ArchiveEntry, FileType, writeArchive } from "../../src/formats/cpio.ts";
 import { xenHost } from "./xen-host.ts";
 
 export interface RealRun {

@@ -5,9 +5,9 @@
 import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { type ArchiveEntry, FileType, writeArchive } from "../../src/formats/cpio.ts";
 import { Apt, unpackPackage } from "../../src/guests/apt.ts";
 import { cacheDirectory, makeComplete } from "../../src/guests/cache.ts";
-import { type ArchiveEntry, FileType, writeArchive } from "../../src/guests/cpio.ts";
 import { kernelPackages } from "../../src/guests/packages.ts";
 
 export interface XenHost {

@@ -1,14 +1,14 @@
 /** The guest's ring: real messages in real memory, and guests that put there what they like. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Memory } from "../../src/cpu/memory.ts";
+import { Memory } from "../../src/memory/memory.ts";
 import { connectGuest, GuestLink } from "../../src/store/guest-link.ts";
 import { encodePacket, encodeText } from "../../src/store/packet.ts";
 import { StoreRing } from "../../src/store/ring.ts";
 import { StoreServer } from "../../src/store/server.ts";
 import { EventChannelOp } from "../../src/xen/abi/event-channel.ts";
 import { XsType, xenstoreDomainInterface } from "../../src/xen/abi/xenstore.ts";
-import { ServiceDomain } from "../../src/xen/events-service.ts";
+import { ServiceDomain } from "../../src/xen/events/service.ts";
 import { createMachine, page } from "../xen/guest-machine.ts";
 import { createStore, type Message, MessageReader, type TestStore } from "./machine.ts";
 

@@ -4,7 +4,7 @@ import { createConnection, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type StoreSocket, serveStore } from "../../src/host/node/store-socket.ts";
+import { type StoreSocket, serveStore } from "../../src/platform/node/store-socket.ts";
 import { encodePacket, encodeText } from "../../src/store/packet.ts";
 import { XsType } from "../../src/xen/abi/xenstore.ts";
 import { createStore, type Message, MessageReader, type TestStore } from "./machine.ts";

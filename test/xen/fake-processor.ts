@@ -3,10 +3,10 @@
  * registers where an instruction would have left them. Tests of the hypervisor's half use it over real memory.
  */
 import { CR2, ERROR_CODE, STATE, VECTOR } from "../../src/cpu/layout.ts";
-import type { Memory } from "../../src/cpu/memory.ts";
 import { Access, Exit, type Processor } from "../../src/cpu/processor.ts";
 import type { Registers } from "../../src/cpu/registers.ts";
 import type { CpuVendor } from "../../src/cpu/vendor.ts";
+import type { Memory } from "../../src/memory/memory.ts";
 
 export type Step = () => Exit;
 

@@ -2,12 +2,13 @@
  * Machines for tests of events, grants, time and scheduling: real memory, frames and page tables, any number of guests, hypercalls
  * made directly, and a processor whose runs are a function of the test's.
  */
-import { Memory } from "../../src/cpu/memory.ts";
+
 import { Access, Exit } from "../../src/cpu/processor.ts";
-import { type Clock, DeterministicClock } from "../../src/xen/clock.ts";
+import { type Clock, DeterministicClock } from "../../src/machine/clock.ts";
+import { Memory } from "../../src/memory/memory.ts";
 import type { Domain } from "../../src/xen/domain.ts";
-import { EventChannels } from "../../src/xen/events.ts";
-import { GrantTable } from "../../src/xen/grants.ts";
+import { EventChannels } from "../../src/xen/events/events.ts";
+import { GrantTable } from "../../src/xen/grants/grants.ts";
 import { Arguments, PREEMPTED } from "../../src/xen/hypercall.ts";
 import { hypercallTable } from "../../src/xen/hypercalls/index.ts";
 import { initialVcpuInfo } from "../../src/xen/hypercalls/vcpu.ts";

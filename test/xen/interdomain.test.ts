@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { removeDomain } from "../../src/toolstack/create.ts";
 import { CopyFlag, GrantFlag, GrantStatus, MapFlag, GrantOp as Op } from "../../src/xen/abi/grant-table.ts";
-import { PortState } from "../../src/xen/events.ts";
+import { PortState } from "../../src/xen/events/events.ts";
 import { outstandingReferences } from "../../src/xen/mm/relinquish.ts";
 import { ARGS, Call, createMachine, type Guest, page, type TestMachine } from "./guest-machine.ts";
 

@@ -1,16 +1,16 @@
 /** A small PV guest over a FakeProcessor, or over the real one: one vCPU, real page tables of the hypervisor's own checking, a stack, a shared_info. */
 import { createProcessor, type EngineOptions } from "../../src/cpu/engine.ts";
 import { STATE } from "../../src/cpu/layout.ts";
-import { Memory } from "../../src/cpu/memory.ts";
 import { Access, type Environment, Exit, type Processor } from "../../src/cpu/processor.ts";
 import { Gpr, type Registers } from "../../src/cpu/registers.ts";
-import type { Clock } from "../../src/xen/clock.ts";
+import type { Clock } from "../../src/machine/clock.ts";
+import { Memory } from "../../src/memory/memory.ts";
 import type { Domain } from "../../src/xen/domain.ts";
-import { EventChannels } from "../../src/xen/events.ts";
-import { GrantTable } from "../../src/xen/grants.ts";
+import { EventChannels } from "../../src/xen/events/events.ts";
+import { GrantTable } from "../../src/xen/grants/grants.ts";
 import { Hypervisor } from "../../src/xen/hypervisor.ts";
 import { adoptInitialTables, setUserRoot } from "../../src/xen/mm/roots.ts";
-import { runVcpu } from "../../src/xen/run.ts";
+import { runVcpu } from "../../src/xen/pv/run.ts";
 import type { Vcpu } from "../../src/xen/vcpu.ts";
 import { FakeProcessor, type Step } from "./fake-processor.ts";
 

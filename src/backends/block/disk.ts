@@ -1,5 +1,5 @@
 /** A disk as a guest sees it: an image, and what the toolstack says of it. */
-import type { BlockImage } from "./image.ts";
+import type { BlockImage } from "../../devices/block/image.ts";
 
 export interface DiskOptions {
 	/** The guest may not write; so it is too where the image cannot be written. */

@@ -2,13 +2,14 @@
  * The block back end (public/io/blkif.h): serves disks to front ends of kind vbd. A toolstack hands a disk over with
  * {@link BlockDriver.provide}, then writes the device's nodes; the disk's image is closed when the device is gone.
  */
+
+import type { BlockImage, Done } from "../../devices/block/image.ts";
 import { type BlockProtocol, blockLayouts, DiskInfo } from "../../xen/abi/blkif.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import type { Connection } from "../xenbus/connection.ts";
 import type { BackendDevice } from "../xenbus/device.ts";
 import { type Backend, type BackendDriver, DeviceError, type Nodes } from "../xenbus/driver.ts";
 import { type Disk, isReadOnly } from "./disk.ts";
-import type { BlockImage, Done } from "./image.ts";
 import { BlockQueue, type QueueDisk } from "./queue.ts";
 import { MAX_INDIRECT_SEGMENTS } from "./segments.ts";
 

@@ -3,13 +3,14 @@
  * asks for wrongly is answered with an error; a ring whose indices are impossible ends the device. Each turn does a bounded share of
  * work and leaves the rest for a later one.
  */
+
+import type { BlockImage, Done } from "../../devices/block/image.ts";
 import { type BlockLayout, BlockOp, BlockStatus, DISCARD_SECURE } from "../../xen/abi/blkif.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import { BackRing } from "../ring.ts";
 import type { Channel, Connection } from "../xenbus/connection.ts";
 import { DeviceError } from "../xenbus/driver.ts";
 import type { GuestGrants } from "../xenbus/grants.ts";
-import type { BlockImage, Done } from "./image.ts";
 import { PersistentGrants } from "./persistent.ts";
 import { Pending, RawRequest } from "./segments.ts";
 

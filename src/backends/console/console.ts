@@ -3,7 +3,7 @@
  * guest as a dom0 would, through a grant of the ring's page and an event channel.
  */
 import type { Domain } from "../../xen/domain.ts";
-import type { ServiceDomain } from "../../xen/events-service.ts";
+import type { ServiceDomain } from "../../xen/events/service.ts";
 import { ConsoleRing } from "./ring.ts";
 
 export interface ConsoleOptions {

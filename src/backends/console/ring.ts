@@ -2,7 +2,7 @@
  * The host's half of the PV console ring (public/io/console.h), as xenconsoled works it. The guest may write anything into its half
  * of the page: indices are read once, and what they claim is believed only as far as the rings are long.
  */
-import type { Memory } from "../../cpu/memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { CONSOLE_IN_SIZE, CONSOLE_OUT_SIZE, xenconsInterface } from "../../xen/abi/console.ts";
 
 const { offset } = xenconsInterface;

@@ -2,8 +2,9 @@
  * The hash of a packet's addresses and ports by which it is steered to a queue (public/io/netif.h, "Hash types"), configured by the guest over
  * the control ring; where it is not, any fixed function of them will do.
  */
+
+import { IpProtocol, Ipv4, Ipv6, type Transport, transportHeader } from "../../devices/net/frame.ts";
 import { HashAlgorithm, HashType } from "../../xen/abi/netif.ts";
-import { IpProtocol, Ipv4, Ipv6, type Transport, transportHeader } from "./frame.ts";
 import type { FrameHash } from "./receive.ts";
 
 export const MOST_KEY = 40;

@@ -2,11 +2,12 @@
  * The virtual networks of a machine, by their names: each a switch, to which guests' interfaces are connected, and for some a NAT or another way
  * out. And the driver that gives guests their interfaces.
  */
+
+import { MAX_FRAME } from "../../devices/net/frame.ts";
+import type { Nat } from "../../devices/net/nat/nat.ts";
+import { VirtualSwitch } from "../../devices/net/switch.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import { type BackendDevice, type BackendDriver, DeviceError } from "../xenbus/index.ts";
-import { MAX_FRAME } from "./frame.ts";
-import type { Nat } from "./nat/nat.ts";
-import { VirtualSwitch } from "./switch.ts";
 import { Vif } from "./vif.ts";
 
 export class VirtualNetwork {

@@ -3,6 +3,7 @@
  * needs; frames for which there are none wait, up to a limit.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { EtherType, type Frame, networkHeader } from "../../devices/net/frame.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import {
 	ExtraType,
@@ -16,7 +17,6 @@ import {
 import type { BackRing } from "../ring.ts";
 import { DeviceError } from "../xenbus/driver.ts";
 import type { GuestGrants } from "../xenbus/grants.ts";
-import { EtherType, type Frame, networkHeader } from "./frame.ts";
 
 /** A frame's hash, where the guest wants it. */
 export interface FrameHash {

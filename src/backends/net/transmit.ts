@@ -3,6 +3,8 @@
  * that cannot be is answered with an error, a ring that makes no sense ends the device.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { ETHERNET_HEADER, type Frame } from "../../devices/net/frame.ts";
+import { isCompletable, isSegmentable } from "../../devices/net/offload.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import {
 	EXTRA_MORE,
@@ -17,8 +19,6 @@ import {
 import type { BackRing } from "../ring.ts";
 import { DeviceError } from "../xenbus/driver.ts";
 import type { GuestGrants } from "../xenbus/grants.ts";
-import { ETHERNET_HEADER, type Frame } from "./frame.ts";
-import { isCompletable, isSegmentable } from "./offload.ts";
 
 /** XEN_NETBK_LEGACY_SLOTS_MAX: what every front end may use for one packet; and fatal_skb_slots, beyond which it is not taken for one any more. */
 export const MOST_SLOTS = 18;

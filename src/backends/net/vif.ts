@@ -3,18 +3,25 @@
  * is connected to.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
+import {
+	Ethernet,
+	EtherType,
+	type Frame,
+	type NetworkLink,
+	type NetworkPort,
+	networkHeader,
+} from "../../devices/net/frame.ts";
+import { BROADCAST, formatMac, isGroup, macNumber, parseMac } from "../../devices/net/mac.ts";
+import { segments, withChecksum } from "../../devices/net/offload.ts";
+import { Credit, parseRateNode } from "../../devices/net/rate.ts";
+import { ServiceTimer } from "../../devices/timer.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import { netifCtrlRequest, netifRxRequest, netifTxRequest } from "../../xen/abi/netif.ts";
 import { BackRing } from "../ring.ts";
-import { ServiceTimer } from "../timer.ts";
 import { type Backend, type BackendDevice, type Connection, DeviceError, type Nodes } from "../xenbus/index.ts";
 import { ControlQueue } from "./control.ts";
-import { Ethernet, EtherType, type Frame, type NetworkLink, type NetworkPort, networkHeader } from "./frame.ts";
 import { Steering } from "./hash.ts";
-import { BROADCAST, formatMac, isGroup, macNumber, parseMac } from "./mac.ts";
 import type { VirtualNetwork } from "./networks.ts";
-import { segments, withChecksum } from "./offload.ts";
-import { Credit, parseRateNode } from "./rate.ts";
 import { ReceiveQueue } from "./receive.ts";
 import { type TransmitHost, TransmitQueue } from "./transmit.ts";
 

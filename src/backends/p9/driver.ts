@@ -2,17 +2,18 @@
  * The 9P back end (public/io/9pfs.h): serves folders of the host to front ends of kind 9pfs. A toolstack hands a share over with
  * {@link P9Driver.provide}, then writes the device's nodes; the share's folder is closed when the device is gone.
  */
+
+import { MalformedMessage } from "../../devices/p9/codec.ts";
+import type { HostFolder } from "../../devices/p9/folder.ts";
+import { LockTable } from "../../devices/p9/locks.ts";
+import { HEADER } from "../../devices/p9/protocol.ts";
+import { Session } from "../../devices/p9/session.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import { flexRingSize, P9_MAX_RING_ORDER, P9_MAX_RINGS, p9DataInterface } from "../../xen/abi/p9.ts";
 import type { Channel, Connection } from "../xenbus/connection.ts";
 import type { BackendDevice } from "../xenbus/device.ts";
 import { type Backend, type BackendDriver, DeviceError, type Nodes } from "../xenbus/driver.ts";
-import { MalformedMessage } from "./codec.ts";
-import type { HostFolder } from "./folder.ts";
-import { LockTable } from "./locks.ts";
-import { HEADER } from "./protocol.ts";
 import { FlexRing } from "./ring.ts";
-import { Session } from "./session.ts";
 
 /** Half of a ring's direction of the largest order, as Linux's client has it: one message is written while another is read. */
 const MAXIMUM_MESSAGE = flexRingSize(P9_MAX_RING_ORDER) / 2;

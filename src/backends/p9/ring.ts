@@ -3,7 +3,7 @@
  * The guest may write anything at any time: indices are judged each time they are read, and bytes are copied before they are looked at.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
-import type { Memory } from "../../cpu/memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { p9DataInterface } from "../../xen/abi/p9.ts";
 
 const { offset } = p9DataInterface;

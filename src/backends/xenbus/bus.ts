@@ -4,7 +4,7 @@
  */
 import type { StoreClient } from "../../store/client.ts";
 import { homePath, RELEASE_DOMAIN } from "../../store/path.ts";
-import type { ServiceDomain } from "../../xen/events-service.ts";
+import type { ServiceDomain } from "../../xen/events/service.ts";
 import { BackendDevice } from "./device.ts";
 import type { BackendDriver } from "./driver.ts";
 import { Turns } from "./turns.ts";

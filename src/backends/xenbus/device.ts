@@ -7,7 +7,7 @@ import type { StoreClient } from "../../store/client.ts";
 import { homePath } from "../../store/path.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import type { Domain } from "../../xen/domain.ts";
-import type { ServiceDomain } from "../../xen/events-service.ts";
+import type { ServiceDomain } from "../../xen/events/service.ts";
 import { Connection } from "./connection.ts";
 import { type Backend, type BackendDriver, DeviceError, type Nodes } from "./driver.ts";
 import { GuestGrants } from "./grants.ts";

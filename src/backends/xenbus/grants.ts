@@ -5,7 +5,7 @@
 import { PAGE_SIZE } from "../../cpu/layout.ts";
 import { GrantStatus, MapFlag } from "../../xen/abi/grant-table.ts";
 import type { Domain } from "../../xen/domain.ts";
-import { CopyBuffer } from "../../xen/grant-copy.ts";
+import { CopyBuffer } from "../../xen/grants/copy.ts";
 
 const READ_WRITE = MapFlag.hostMap;
 const READ_ONLY = MapFlag.hostMap | MapFlag.readonly;

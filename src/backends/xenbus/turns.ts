@@ -2,8 +2,9 @@
  * Work of back ends that is left for later, so that one busy front end starves neither other guests nor the host: it goes on between
  * two slices of the vCPUs, a share at a time. By the machine's timers, so that a run with the deterministic clock repeats.
  */
+
+import { ServiceTimer } from "../../devices/timer.ts";
 import type { Hypervisor } from "../../xen/hypervisor.ts";
-import { ServiceTimer } from "../timer.ts";
 
 /** Nanoseconds of system time for which work may wait for more of its kind. */
 const LONGEST_GATHERING = 500_000;

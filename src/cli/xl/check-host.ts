@@ -1,9 +1,9 @@
 /** Whether the host has what a configuration asks for, told before anything is created: files, and memory. */
 import { access, constants } from "node:fs/promises";
+import { tryConnect } from "../../daemon/start.ts";
 import { PV_GRUB } from "../../guests/pv-grub.ts";
 import type { ConfigReading } from "../../toolstack/config/domain-config.ts";
 import type { ConfigError } from "../../toolstack/config/errors.ts";
-import { tryConnect } from "../../toolstack/daemon/start.ts";
 import { MOST_MEMORY } from "../boot-options.ts";
 import { fileError } from "../errors.ts";
 import type { Session } from "./verb.ts";

@@ -1,6 +1,6 @@
 /** `xl console`: the user's terminal, or pipes, as a domain's console. */
 import type { WriteStream } from "node:tty";
-import type { Stream } from "../../toolstack/daemon/client.ts";
+import type { Stream } from "../../daemon/client.ts";
 import { UsageError } from "../errors.ts";
 import { ConsoleTerminal, ESCAPE_KEY, followWindow } from "../terminal.ts";
 import { operand, type Session, type Verb, wholeNumber } from "./verb.ts";

@@ -1,9 +1,10 @@
 /** Verbs that give devices to running domains, take them away, and list them. */
+
+import type { DaemonClient } from "../../daemon/client.ts";
 import { DiskSpecificationError, parseDisk } from "../../toolstack/config/disk.ts";
 import { resolveTarget } from "../../toolstack/config/domain-config.ts";
 import { NetworkError, parseVif } from "../../toolstack/config/vif.ts";
 import type { ChannelInformation } from "../../toolstack/consoles.ts";
-import type { DaemonClient } from "../../toolstack/daemon/client.ts";
 import type { DiskInformation } from "../../toolstack/disks.ts";
 import type { NetworkInformation } from "../../toolstack/network-interfaces.ts";
 import { UsageError } from "../errors.ts";

@@ -2,6 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text as streamText } from "node:stream/consumers";
+import type { DaemonClient } from "../../daemon/client.ts";
+import type { EndEvent } from "../../daemon/protocol.ts";
 import { PV_GRUB, pvGrub } from "../../guests/pv-grub.ts";
 import {
 	type DomainConfig,
@@ -11,8 +13,6 @@ import {
 	wantsBootLoader,
 } from "../../toolstack/config/domain-config.ts";
 import type { ConfigError } from "../../toolstack/config/errors.ts";
-import type { DaemonClient } from "../../toolstack/daemon/client.ts";
-import type { EndEvent } from "../../toolstack/daemon/protocol.ts";
 import { CORE_FORMATS } from "../../toolstack/guest-domain.ts";
 import { ShutdownReason } from "../../xen/domain.ts";
 import { fileError, UsageError } from "../errors.ts";

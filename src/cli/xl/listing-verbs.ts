@@ -1,7 +1,7 @@
 /** Verbs that show domains and the host. */
 import { hostname, machine, release, version } from "node:os";
+import { DaemonError } from "../../daemon/errors.ts";
 import { checkCpuList } from "../../toolstack/config/cpu-list.ts";
-import { DaemonError } from "../../toolstack/daemon/errors.ts";
 import { type DomainInfo, type HostInfo, NO_MACHINE_DOMAIN } from "../../toolstack/info.ts";
 import { UsageError } from "../errors.ts";
 import { formatFields, formatList, formatRow, formatUptime, formatVcpus, right, VCPU_HEADER } from "./format.ts";

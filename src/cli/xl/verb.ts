@@ -1,10 +1,10 @@
 /** What a verb of `paravirt xl` is: a row of the table that help, completion and the dispatcher are made from. */
 import { resolve } from "node:path";
-import { DaemonClient } from "../../toolstack/daemon/client.ts";
-import { describeLost, lostDomains } from "../../toolstack/daemon/lost-domains.ts";
-import type { DaemonPaths } from "../../toolstack/daemon/paths.ts";
-import { daemonPaths } from "../../toolstack/daemon/paths.ts";
-import { connectOrStart } from "../../toolstack/daemon/start.ts";
+import { DaemonClient } from "../../daemon/client.ts";
+import { describeLost, lostDomains } from "../../daemon/lost-domains.ts";
+import type { DaemonPaths } from "../../daemon/paths.ts";
+import { daemonPaths } from "../../daemon/paths.ts";
+import { connectOrStart } from "../../daemon/start.ts";
 import type { DomainInfo } from "../../toolstack/info.ts";
 import { UsageError } from "../errors.ts";
 import type { Arguments, VerbOption } from "./getopt.ts";

@@ -2,6 +2,8 @@
  * Images of the x87's state that its own instructions load and store: FNSTENV, FLDENV, FNSAVE, FRSTOR, FNINIT
  * (SDM volume 1, 8.1.10). Only the protected-mode formats: 28 bytes, or 14 with a 16-bit operand size. Relies on layout.ts.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import {
 	X87_CONTROL,
 	X87_DATA_POINTER,
@@ -12,7 +14,6 @@ import {
 	X87_TAGS,
 	X87_TOP,
 } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { ALL_EXCEPTIONS, classify, Extended, Kind, Status } from "./extended.ts";
 import { updateSummary } from "./stack.ts";
 

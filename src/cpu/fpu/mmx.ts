@@ -8,8 +8,9 @@
  * - EMMS marks all registers empty ({@link leaveMmx}) and leaves TOP and contents.
  * - The SSE instructions with an MMX operand (CVTPI2PS, CVTPS2PI, MOVDQ2Q, MASKMOVQ ...) count as MMX instructions in this.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { X87_REGISTERS, X87_STATUS, X87_TAGS, X87_TOP } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { Vector } from "../processor.ts";
 import { Status } from "./extended.ts";
 

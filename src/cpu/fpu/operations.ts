@@ -2,8 +2,9 @@
  * What the x87's instructions do to the register stack (Intel SDM volume 2): operand fetch, stack faults, masked responses, pops.
  * Loads and stores are in transfer.ts. Relies on stack.ts for the stack, on arithmetic.ts and its neighbours for values.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { X87_STATUS } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { packFlags, unpackFlags } from "../semantics/flag-words.ts";
 import { add, multiply, subtract } from "./arithmetic.ts";
 import { compare, Relation } from "./comparison.ts";

@@ -6,6 +6,8 @@
  * address of {@link FXSAVE_SIZE} or {@link xsaveAreaSize} bytes. A private copy of a page-crossing area must hold the old bytes
  * before a save too: saves leave reserved and unrequested fields alone. Results are 0 or a vector.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import {
 	LONG_MODE,
 	MXCSR,
@@ -21,7 +23,6 @@ import {
 	XMM,
 	YMM_HIGH,
 } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { Vector } from "../processor.ts";
 import { initialise, setControlWord, setStatusWord, statusWord } from "./environment.ts";
 

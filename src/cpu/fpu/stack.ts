@@ -2,8 +2,9 @@
  * The x87's register stack in a context block, and how an instruction begins and ends: condition codes, exceptions, the error
  * summary (SDM volume 1, 8.1 and 8.5). Relies on layout.ts: registers by physical number, TOP apart from the status word.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { X87_CONTROL, X87_REGISTERS, X87_STATUS, X87_TAGS, X87_TOP } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { ALL_EXCEPTIONS, Extended, FloatEnvironment, Status, setIndefinite } from "./extended.ts";
 
 /** The environment of the instruction being executed. */

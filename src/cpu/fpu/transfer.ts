@@ -2,7 +2,7 @@
  * The x87's loads, stores and exchanges: operand formats, stack faults, pops (Intel SDM volume 2). Relies on stack.ts and
  * conversion.ts.
  */
-import type { Memory } from "../memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { type Constant, loadConstant } from "./constants.ts";
 import {
 	fromDecimal,

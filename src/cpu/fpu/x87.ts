@@ -2,8 +2,9 @@
  * The x87's instruction set, D8..DF and WAIT, as one table: opcode, operand, access and what to do. The processor finds its operation
  * by {@link findX87Operation}, translates the operand's address and calls {@link executeX87}. Relies on operations.ts.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { REGISTERS, STORE_BUFFER, X87_CONTROL, X87_STATUS, X87_TAGS, X87_TOP } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { Vector } from "../processor.ts";
 import { Flag } from "../registers.ts";
 import { constants } from "./constants.ts";

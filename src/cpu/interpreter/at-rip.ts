@@ -2,9 +2,10 @@
  * What must be known of the instruction at RIP before or after it is executed: breakpoints, single steps, and which of its accesses has faulted.
  * It is decoded anew, since none of this happens often.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { type Decoded, decode, decodeCrossing, newDecoded } from "../decode/decoder.ts";
 import * as layout from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { Access, Vector } from "../processor.ts";
 import { Flag, Gpr, Registers, Segment } from "../registers.ts";
 import type { VendorBehaviour } from "../vendor.ts";

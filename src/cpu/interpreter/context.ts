@@ -2,6 +2,9 @@
  * The interpreter's {@link Context}: registers live in the context block, operands are found through the decoded record.
  * The same code is emitted as a case of the interpreter's switch or as a function of its own; {@link Ending} is what differs.
  */
+
+import { type I32, type I64, i32, i64, i64x2, type Local, type V128, v128 } from "../../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../../wasm/function.ts";
 import * as layout from "../layout.ts";
 import { emitTranslate, tlbEntry, tlbHit, tlbLinear } from "../mmu/inline.ts";
 import type { MmuFunctions } from "../mmu/walk.ts";
@@ -11,8 +14,6 @@ import { ContextBlock } from "../semantics/context-block.ts";
 import { sext, zext } from "../semantics/flags.ts";
 import type { Operand, OperandForm } from "../semantics/table.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import { type I32, type I64, i32, i64, i64x2, type Local, type V128, v128 } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
 import * as record from "./record.ts";
 
 /** How an instruction's code says what comes next. */

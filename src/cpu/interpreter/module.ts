@@ -2,6 +2,11 @@
  * Emits the engine's main WebAssembly module: the MMU's slow paths, the interpreter loop with the most frequent variants as cases of its switch,
  * and the single-step loop. Every other variant is a function of its own in table 0, by kind; modules of variants are emitted here as well.
  */
+
+import type { ValueType } from "../../wasm/encoding.ts";
+import { type I32, type I64, i32, i64, select } from "../../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference, Label } from "../../wasm/function.ts";
+import { ModuleBuilder } from "../../wasm/module.ts";
 import { type ExitEmitter, ExitOutcome } from "../exits.ts";
 import * as layout from "../layout.ts";
 import { tlbEntry } from "../mmu/inline.ts";
@@ -11,10 +16,6 @@ import { Gpr } from "../registers.ts";
 import type { Service } from "../semantics/context.ts";
 import { emitMaterialise } from "../translator/lazy-flags.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import type { ValueType } from "../wasm/encoding.ts";
-import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference, Label } from "../wasm/function.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
 import { InterpreterContext, operandsOf, type ServiceFunctions } from "./context.ts";
 import * as record from "./record.ts";
 import { emitTimeStamp } from "./time-stamp.ts";

@@ -4,10 +4,11 @@
  *
  * An operation returns a {@link RareOutcome}; for `fault` it has put vector and error code into the context block, for `transfer` RIP.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { fxrstor, fxsave, XsaveForm, xrstor, xsave } from "../fpu/save.ts";
 import { executeX87 } from "../fpu/x87.ts";
 import * as layout from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { Access, type Environment, Vector } from "../processor.ts";
 import { ARITHMETIC_FLAGS, Flag, Gpr, Registers, Segment } from "../registers.ts";
 import { packFlags, unpackFlags } from "../semantics/flag-words.ts";

@@ -10,10 +10,11 @@
  * link: of a relative branch, the target's record, once it is known and on the same page; of another, the lower half of where it led last.
  * A record's distance from another in a block, in records, is the number of instructions between them.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import type { Decoded } from "../decode/decoder.ts";
 import { Field } from "../decode/plan.ts";
 import { SLOT_PAGE, SLOT_ZERO } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import type { InstructionForm } from "../semantics/table.ts";
 
 export const RECORD_SIZE = 32;

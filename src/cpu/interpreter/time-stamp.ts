@@ -3,10 +3,11 @@
  * executed, more slowly than the host's clock does, and never back. Asking takes as long as a hundred instructions, and in a browser the answer
  * stays the same for many microseconds.
  */
+
+import { i32, i64, select } from "../../wasm/expression.ts";
+import type { FunctionReference } from "../../wasm/function.ts";
+import type { ModuleBuilder } from "../../wasm/module.ts";
 import * as layout from "../layout.ts";
-import { i32, i64, select } from "../wasm/expression.ts";
-import type { FunctionReference } from "../wasm/function.ts";
-import type { ModuleBuilder } from "../wasm/module.ts";
 
 /** Ticks are instructions divided by 2 to this: no guest executes four a nanosecond. */
 const TICK_SHIFT = 2;

@@ -2,10 +2,11 @@
  * The interpreter's kinds: which variants of instructions there are, and their functions in the table, compiled when first decoded. A module costs
  * as much as several functions in it, so variants that are known to come together are compiled together (warm.ts).
  */
+
+import { instantiate, type WasmImports, type WasmTable } from "../../wasm/host.ts";
 import type { Decoded } from "../decode/decoder.ts";
 import { forms } from "../semantics/table.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import { instantiate, type WasmImports, type WasmTable } from "../wasm/host.ts";
 import { emitVariants } from "./module.ts";
 import * as record from "./record.ts";
 

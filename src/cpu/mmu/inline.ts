@@ -6,9 +6,10 @@
  * power of two apart nor the areas of a kernel, which all begin at the same low bits, drive each other out (Linux reads Xen's M2P and its own P2M in turn,
  * with each page-table entry).
  */
+
+import { type I32, type I64, i32, i64, type Local } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import { TLB_ADDEND, TLB_ENTRIES, TLB_ENTRY_SIZE, type TLB_READ, type TLB_WRITE } from "../layout.ts";
-import { type I32, type I64, i32, i64, type Local } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
 
 /** 2^32 divided by the golden ratio, to the next odd number (Knuth, The Art of Computer Programming, 6.4). */
 const MULTIPLIER = 0x9e37_79b1 | 0;

@@ -5,12 +5,13 @@
  *   47 ... 39 38 ... 30 29 ... 21 20 ... 12 11 ... 0      four levels (SDM volume 3, 4.5; AMD APM volume 2, 5.3)
  *     L4        L3        L2        L1       offset
  */
+
+import { type I32, type I64, i32, i64, select } from "../../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../../wasm/function.ts";
+import type { ModuleBuilder } from "../../wasm/module.ts";
 import * as layout from "../layout.ts";
 import { Access, PageFault, Vector } from "../processor.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
-import type { ModuleBuilder } from "../wasm/module.ts";
 import { tlbEntry } from "./inline.ts";
 
 const PTE_PRESENT = 0x1;

@@ -1,5 +1,5 @@
 /** Bit tests and scans. */
-import { type I64, i32, i64 } from "../wasm/expression.ts";
+import { type I64, i32, i64 } from "../../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { setCarryFlag, zext } from "./flags.ts";
 import { instruction, type Operand } from "./table.ts";

@@ -1,7 +1,8 @@
 /** The words of the context block, which both tiers' contexts reach in the same way: in linear memory, at their offsets of layout.ts. */
+
+import { type I32, type I64, i32, i64 } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import { STATE } from "../layout.ts";
-import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
 
 const BLOCK = i32.const(STATE);
 

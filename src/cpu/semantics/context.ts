@@ -7,10 +7,10 @@
  * bind what is used twice with `c.f.let`.
  */
 
+import type { I32, I64, V128 } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import type { Exit } from "../processor.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import type { I32, I64, V128 } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Operand } from "./table.ts";
 
 /** Names of the runtime services that emitted code may call; the engine provides them. */

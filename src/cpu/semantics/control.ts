@@ -1,7 +1,8 @@
 /** Control transfer within a segment, and the stack. */
+
+import { type I32, type I64, i32, i64 } from "../../wasm/expression.ts";
 import { Vector } from "../processor.ts";
 import { Gpr } from "../registers.ts";
-import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { condition, zext } from "./flags.ts";
 import { instruction } from "./table.ts";

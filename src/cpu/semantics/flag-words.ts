@@ -8,8 +8,9 @@
  *           bits 15..8   flip PF          PF = even parity of (result xor carry >> 8) & 0xff
  *           bit 3        AF
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { FLAG_CARRY, FLAG_RESULT } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 
 const CF = 0x1;
 const PF = 0x4;

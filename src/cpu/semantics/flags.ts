@@ -2,8 +2,8 @@
  * The arithmetic flags, emitted. Two words hold them (flag-words.ts draws them): the sign-extended result and a vector of carries whose top
  * bits are CF and CF xor OF whatever the operand size, so that each condition is computed in one way.
  */
-import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
+import { type I32, type I64, i32, i64 } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import type { Context } from "./context.ts";
 
 /** Where the two words are. */

@@ -1,8 +1,8 @@
 /** Arithmetic, logic and data movement of the general registers. */
 
+import { type I64, i32, i64, select } from "../../wasm/expression.ts";
 import { Vector } from "../processor.ts";
 import { Gpr } from "../registers.ts";
-import { type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import {
 	carryAndOverflow,

@@ -1,6 +1,6 @@
 /** Shifts and rotates. A count of 0 (after masking to 5 or 6 bits) changes no flag. */
-import { type I64, i32, i64 } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
+import { type I64, i32, i64 } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import type { Context } from "./context.ts";
 import { bit, carryAndOverflow, carryFlag, rotationFlags, sext, top, withCarryAndOverflow, zext } from "./flags.ts";
 import { instruction } from "./table.ts";

@@ -2,11 +2,12 @@
  * What the SIMD instructions share: the checks at their head, MMX's effect on the x87, vector constants and lane masks, and the way to the
  * exact service (cpu/simd/). Vectors that a context reads are bound: they may be used more than once.
  */
+
+import { type I32, type I64, i8x16, i32, i64, i64x2, select, type V128, v128 } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import * as layout from "../layout.ts";
 import { Vector } from "../processor.ts";
 import { LEFT, RESULT, RIGHT } from "../simd/operations.ts";
-import { type I32, type I64, i8x16, i32, i64, i64x2, select, type V128, v128 } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
 import { type FormOptions, instruction, type Operand } from "./table.ts";
 

@@ -11,8 +11,7 @@
  * neither denormal nor zero, infinity or NaN. What is not is looked at more closely. An operation that was exact, of numbers of which none is denormal, has
  * nothing to record.
  */
-import * as layout from "../layout.ts";
-import { Mxcsr } from "../simd/format.ts";
+
 import {
 	f32,
 	f32x4,
@@ -27,8 +26,10 @@ import {
 	i64x2,
 	type V128,
 	v128,
-} from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
+} from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
+import * as layout from "../layout.ts";
+import { Mxcsr } from "../simd/format.ts";
 import type { Context } from "./context.ts";
 import { exactResult, lanes, ONES } from "./simd.ts";
 import type { Operand } from "./table.ts";

@@ -1,6 +1,7 @@
 /** Floating-point comparisons of SSE: CMPccxx to masks, COMISx and UCOMISx to the flags; PTEST beside them. */
+
+import { f32, f32x4, f64, f64x2, type I32, i8x16, i32, i32x4, i64, type V128, v128 } from "../../wasm/expression.ts";
 import { SimdOperation } from "../simd/operations.ts";
-import { f32, f32x4, f64, f64x2, type I32, i8x16, i32, i32x4, i64, type V128, v128 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { elements, exactCall, exactLeft, exactRight, immediate, sse, toI64 } from "./simd.ts";
 import { check, type FloatLanes, onlyFirst, ordered } from "./sse-check.ts";

@@ -2,7 +2,7 @@
  * Conversions between integers and floating point, and between its two formats, on the fast path; sse-check.ts says when its results stand.
  * A number that does not fit its integer yields the integer indefinite with IE: that is the service's.
  */
-import { SimdOperation } from "../simd/operations.ts";
+
 import {
 	f32,
 	f32x4,
@@ -16,7 +16,8 @@ import {
 	i64x2,
 	type V128,
 	v128,
-} from "../wasm/expression.ts";
+} from "../../wasm/expression.ts";
+import { SimdOperation } from "../simd/operations.ts";
 import type { Context } from "./context.ts";
 import { checkX87, elements, enterMmx, exactCall, exactResult, low64, sse, vector64, WRITES, ZERO } from "./simd.ts";
 import { check, equal, type FloatLanes, finite, writeChecked } from "./sse-check.ts";

@@ -2,9 +2,10 @@
  * Floating-point arithmetic of SSE to SSE4.1 on the fast path; sse-check.ts says when its results stand. RCPxS and RSQRTxS, whose precision is
  * the processor's own, are the quotient cut to 12 bits.
  */
+
+import { f32, f32x4, f64, f64x2, type I32, i8x16, i32, i32x4, type V128, v128 } from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import { SimdOperation } from "../simd/operations.ts";
-import { f32, f32x4, f64, f64x2, type I32, i8x16, i32, i32x4, type V128, v128 } from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
 import type { Context } from "./context.ts";
 import { elements, exactCall, immediate, lanes, sse, WRITES, ZERO } from "./simd.ts";
 import {

@@ -14,8 +14,8 @@ import {
 	select,
 	type V128,
 	v128,
-} from "../wasm/expression.ts";
-import type { FunctionBuilder } from "../wasm/function.ts";
+} from "../../wasm/expression.ts";
+import type { FunctionBuilder } from "../../wasm/function.ts";
 import {
 	binary,
 	binaryMmx,

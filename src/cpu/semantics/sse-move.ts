@@ -1,8 +1,9 @@
 /** Moves of SSE: whole registers, scalars, halves, to and from general and MMX registers, masks, non-temporal stores; MXCSR, fences, prefetch. */
+
+import { type I32, i8x16, i32, i32x4, i64, i64x2, type V128, v128 } from "../../wasm/expression.ts";
 import * as layout from "../layout.ts";
 import { Vector } from "../processor.ts";
 import { Mxcsr } from "../simd/format.ts";
-import { type I32, i8x16, i32, i32x4, i64, i64x2, type V128, v128 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { checkAvailable, checkX87, elements, enterMmx, LOW_64, low64, mmx, sse, vector64, WRITES } from "./simd.ts";
 import { instruction, type Operand } from "./table.ts";

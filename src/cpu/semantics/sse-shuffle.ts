@@ -2,7 +2,7 @@
  * What moves lanes about: pack, unpack, shuffle, align, blend, insert, extract, widen, horizontal integer sums. An immediate is known when the
  * translator emits, and only at run time in the interpreter: each order of lanes is a constant shuffle or a computed swizzle.
  */
-import { type I32, i8x16, i16x8, i32, i32x4, i64, i64x2, select, type V128, v128 } from "../wasm/expression.ts";
+import { type I32, i8x16, i16x8, i32, i32x4, i64, i64x2, select, type V128, v128 } from "../../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import {
 	binary,

@@ -1,7 +1,8 @@
 /** What SSE4 has that fits no family: sums of absolute differences by position, the smallest word, string comparison, CRC32. */
+
+import { type I32, type I64, i8x16, i16x8, i32, i32x4, i64, type V128, v128 } from "../../wasm/expression.ts";
 import * as layout from "../layout.ts";
 import { LEFT, RESULT, RIGHT, SimdOperation } from "../simd/operations.ts";
-import { type I32, type I64, i8x16, i16x8, i32, i32x4, i64, type V128, v128 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { unpackArithmetic } from "./flags.ts";
 import { bytesFrom, elements, exactResult, immediate, lanes, sse, WRITES, ZERO } from "./simd.ts";

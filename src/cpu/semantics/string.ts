@@ -3,9 +3,10 @@
  * single steps; then the instruction is executed again, which is where interrupts and the instruction budget get their turn.
  * After every step the registers say what remains, so a fault in the middle resumes there.
  */
+
+import { type I32, type I64, i32, i64, select } from "../../wasm/expression.ts";
 import { CROSSING, DEBUG_REGISTERS, FLAGS_OTHER } from "../layout.ts";
 import { Flag, Gpr } from "../registers.ts";
-import { type I32, type I64, i32, i64, select } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { condition, flagsOfSubtract, zext } from "./flags.ts";
 import { instruction } from "./table.ts";

@@ -2,6 +2,8 @@
  * System instructions as unprivileged code sees them, far transfers, segments, flags and processor state. Privileged instructions raise #GP(0) at
  * CPL 3, where the environment decides what they mean (SDM volume 3, 5.9).
  */
+
+import { type I32, type I64, i32, i64 } from "../../wasm/expression.ts";
 import { LOAD_SHADOWS, type RareOperation, RareOutcome, rareOperations } from "../interpreter/rare-operations.ts";
 import {
 	CR0,
@@ -17,7 +19,6 @@ import {
 } from "../layout.ts";
 import { Exit, Vector } from "../processor.ts";
 import { Flag, Gpr, Segment } from "../registers.ts";
-import { type I32, type I64, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { dropStack, push, top } from "./control.ts";
 import {

@@ -1,4 +1,6 @@
 /** x87 instructions: the emitted part finds and checks the operand, TypeScript computes (fpu/x87.ts). */
+
+import { type I32, i32, i64 } from "../../wasm/expression.ts";
 import { findX87Operation, waitOperation, X87_TRIAL, X87_TRIAL_OPERAND, x87Operations } from "../fpu/x87.ts";
 import {
 	CR0,
@@ -11,7 +13,6 @@ import {
 	X87_TOP,
 } from "../layout.ts";
 import { Vector } from "../processor.ts";
-import { type I32, i32, i64 } from "../wasm/expression.ts";
 import type { Context } from "./context.ts";
 import { instruction, type Operand } from "./table.ts";
 

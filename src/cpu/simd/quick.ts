@@ -2,7 +2,7 @@
  * Arithmetic of one lane in JavaScript's own numbers, for the cases that bring emitted code to the service again and again: NaN operands,
  * infinities, invalid operations, and ordinary results beside such lanes. Whatever needs more says so, and exact.ts computes it.
  */
-import type { Memory } from "../memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { Mxcsr } from "./format.ts";
 import { LEFT, RESULT, RIGHT, SimdOperation } from "./operations.ts";
 

@@ -2,8 +2,9 @@
  * The service behind emitted SIMD code: operations of SSE computed exactly on the operands in the mailbox, with MXCSR's exceptions.
  * semantics/sse-check.ts says when emitted code comes here, and which flags of MXCSR it does not record itself.
  */
+
+import type { Memory } from "../../memory/memory.ts";
 import { CR4, CRC32C_TABLE, MXCSR, STATE } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import { Vector } from "../processor.ts";
 import {
 	add,

@@ -5,7 +5,7 @@
  * the first and second operand, at most 16.
  * Immediate:  bit 0 words, 1 signed, 3..2 aggregation, 5..4 polarity, 6 last index or expanded mask.
  */
-import type { Memory } from "../memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { LEFT, RESULT, RIGHT } from "./operations.ts";
 
 const Aggregation = { equalAny: 0, ranges: 1, equalEach: 2, equalOrdered: 3 } as const;

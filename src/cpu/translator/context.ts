@@ -5,18 +5,7 @@
  * Registers that were written are stored before every place where the region may be left, so that such an exit has no registers to save: it stores
  * fuel and flags, and returns a constant that says where it is.
  */
-import type { Decoded } from "../decode/decoder.ts";
-import { compatibilityAddress, loadBits, storeBits } from "../interpreter/context.ts";
-import { RegionOutcome, redoAt } from "../interpreter/module.ts";
-import * as layout from "../layout.ts";
-import { tlbHit, tlbSlot } from "../mmu/inline.ts";
-import { Exit } from "../processor.ts";
-import { Gpr, Segment } from "../registers.ts";
-import type { Context } from "../semantics/context.ts";
-import { ContextBlock } from "../semantics/context-block.ts";
-import { sext, zext } from "../semantics/flags.ts";
-import type { Operand } from "../semantics/table.ts";
-import type { VendorBehaviour } from "../vendor.ts";
+
 import {
 	type I32,
 	type I64,
@@ -29,8 +18,20 @@ import {
 	select,
 	type V128,
 	v128,
-} from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
+} from "../../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../../wasm/function.ts";
+import type { Decoded } from "../decode/decoder.ts";
+import { compatibilityAddress, loadBits, storeBits } from "../interpreter/context.ts";
+import { RegionOutcome, redoAt } from "../interpreter/module.ts";
+import * as layout from "../layout.ts";
+import { tlbHit, tlbSlot } from "../mmu/inline.ts";
+import { Exit } from "../processor.ts";
+import { Gpr, Segment } from "../registers.ts";
+import type { Context } from "../semantics/context.ts";
+import { ContextBlock } from "../semantics/context-block.ts";
+import { sext, zext } from "../semantics/flags.ts";
+import type { Operand } from "../semantics/table.ts";
+import type { VendorBehaviour } from "../vendor.ts";
 import { closed, isSame, type KnownPage, knownPage, Lookup } from "./known-pages.ts";
 import * as lazy from "./lazy-flags.ts";
 

@@ -2,6 +2,11 @@
  * Emits regions as WebAssembly functions, several in a module. A region's function takes the fuel and returns a RegionOutcome with RIP, registers
  * and the fuel that is left in memory. It begins by loading the registers that it uses into locals; then comes the structured code of its blocks.
  */
+
+import type { ValueType } from "../../wasm/encoding.ts";
+import { type I64, i32, i64, v128 } from "../../wasm/expression.ts";
+import { FunctionBuilder, type Label } from "../../wasm/function.ts";
+import { ModuleBuilder } from "../../wasm/module.ts";
 import { operandsOf } from "../interpreter/context.ts";
 import { RegionOutcome } from "../interpreter/module.ts";
 import { type Variant, variantKey, variantOf } from "../interpreter/record.ts";
@@ -9,10 +14,6 @@ import * as layout from "../layout.ts";
 import { tlbSlot } from "../mmu/inline.ts";
 import { forms, type Operand } from "../semantics/table.ts";
 import type { CpuVendor, VendorBehaviour } from "../vendor.ts";
-import type { ValueType } from "../wasm/encoding.ts";
-import { type I64, i32, i64, v128 } from "../wasm/expression.ts";
-import { FunctionBuilder, type Label } from "../wasm/function.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
 import {
 	type Knowledge,
 	meet,

@@ -10,7 +10,7 @@
  * Where the whole does not lie in one page that may be accessed so, the region is left before the first of them; the interpreter does them one by one.
  * Behind its block a look-up is as wide as it is.
  */
-import * as layout from "../layout.ts";
+
 import {
 	type I32,
 	type I64,
@@ -19,7 +19,8 @@ import {
 	patchableConstant,
 	patchableLoad,
 	type Relative,
-} from "../wasm/expression.ts";
+} from "../../wasm/expression.ts";
+import * as layout from "../layout.ts";
 
 /** Bytes that one look-up may be for: of those that lie across two pages, the interpreter does each access. */
 const WIDEST = 128;

@@ -10,6 +10,10 @@
  *
  * From one region to the next the flags stay like this too, in FLAG_RESULT, FLAG_CARRY and FLAG_KIND, which is never a step's then.
  */
+
+import { type I32, type I64, i32, i64, type Local } from "../../wasm/expression.ts";
+import type { FunctionBuilder, FunctionReference } from "../../wasm/function.ts";
+import type { ModuleBuilder } from "../../wasm/module.ts";
 import { FLAG_CARRY, FLAG_KIND, FLAG_RESULT, STATE } from "../layout.ts";
 import {
 	addWords,
@@ -21,9 +25,6 @@ import {
 	withCarryAndOverflow,
 	zext,
 } from "../semantics/flags.ts";
-import { type I32, type I64, i32, i64, type Local } from "../wasm/expression.ts";
-import type { FunctionBuilder, FunctionReference } from "../wasm/function.ts";
-import type { ModuleBuilder } from "../wasm/module.ts";
 
 export const FLAG_OPERATIONS = [
 	"add",

@@ -3,12 +3,13 @@
  * guest code, several in a module, and entered in the table; their first record then says so. A region that another one has just taken in need not
  * be made: if control still comes to it from elsewhere, it will be hot once more.
  */
+
+import type { Memory } from "../../memory/memory.ts";
+import { instantiate, type WasmImports, type WasmTable } from "../../wasm/host.ts";
 import type { CodeCache, CodePage, CodePlace } from "../code-cache.ts";
 import * as record from "../interpreter/record.ts";
 import { PAGE_SIZE } from "../layout.ts";
-import type { Memory } from "../memory.ts";
 import type { VendorBehaviour } from "../vendor.ts";
-import { instantiate, type WasmImports, type WasmTable } from "../wasm/host.ts";
 import { emitRegions, type RegionSource } from "./emit.ts";
 import { type CodeSource, findRegion, type Region, type RegionPage } from "./region.ts";
 

@@ -2,7 +2,7 @@
  * xl's specifications of channels (xl.cfg(5), channel=["connection=pty,name=NAME", "connection=socket,name=NAME,path=PATH"]). Every key is
  * honoured or refused by its name.
  */
-import type { ChannelConnection } from "../../backends/console/host-channel.ts";
+import type { ChannelConnection } from "../../devices/console/host-channel.ts";
 
 /** A byte stream between a guest and the host: a further console, which the guest finds by its name. */
 export interface ChannelSpecification {

@@ -3,11 +3,11 @@
  * its name. And `--forward`, which is ours.
  */
 
-import { formatMac, isStation, parseMac } from "../../backends/net/mac.ts";
-import { parseIpv4 } from "../../backends/net/nat/ipv4.ts";
-import type { Forward } from "../../backends/net/nat/nat.ts";
-import { LEAST_MTU, MOST_MTU } from "../../backends/net/nat/nat.ts";
-import type { Rate } from "../../backends/net/rate.ts";
+import { formatMac, isStation, parseMac } from "../../devices/net/mac.ts";
+import { parseIpv4 } from "../../devices/net/nat/ipv4.ts";
+import type { Forward } from "../../devices/net/nat/nat.ts";
+import { LEAST_MTU, MOST_MTU } from "../../devices/net/nat/nat.ts";
+import type { Rate } from "../../devices/net/rate.ts";
 
 /** xl's default bridge: the network that has a NAT. */
 export const DEFAULT_NETWORK = "xenbr0";

@@ -1,6 +1,7 @@
 /** What multiboot kernels and their modules are, by their contents, and which module Xen takes for what. */
-import { FileType, readFirstArchive } from "../../guests/cpio.ts";
-import { compressionOf, decompress } from "../../xen/boot/payload.ts";
+
+import { compressionOf, decompress } from "../../formats/compression/payload.ts";
+import { FileType, readFirstArchive } from "../../formats/cpio.ts";
 import type { GrubFiles } from "./files.ts";
 import type { LoadedFile } from "./loaded.ts";
 import type { MicrocodeOption } from "./xen-options.ts";

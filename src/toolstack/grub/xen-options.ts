@@ -3,7 +3,7 @@
  * guest that stands for dom0, and by name those that have none. Each may stand several times: an occurrence sets what it names, and leaves
  * what else an earlier one has set.
  */
-import { LOG_LEVELS, type LogLevel } from "../../xen/log.ts";
+import { LOG_LEVELS, type LogLevel } from "../../machine/log.ts";
 import { GrubError, type Place } from "./errors.ts";
 
 /** A size of dom0_mem that depends on how much memory there is: `-SIZE`, `FRACTION%`, `SIZE+FRACTION%`, or the last two with a minus. */

@@ -2,7 +2,7 @@
  * Structures of Xen's public ABI, described once: name, type, offset by C's layout rules of the x86-64 ABI.
  * `const info = vcpuTimeInfo.at(memory, address); info.version++` reads and writes the guest's memory in place.
  */
-import type { Memory } from "../../cpu/memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 
 export interface FieldType<T> {
 	readonly size: number;

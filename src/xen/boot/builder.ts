@@ -13,12 +13,12 @@
  * It relies on the caller for what a frame is (owner, type, counts): it only says which frames are page tables, and at which level.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
-import type { Memory } from "../../cpu/memory.ts";
+import { ImageError } from "../../formats/errors.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from "../abi/arch.ts";
 import { LEGACY_MAX_VCPUS, sharedInfo, vcpuInfo } from "../abi/shared-info.ts";
 import { MAX_GUEST_CMDLINE, StartInfoFlag, startInfo } from "../abi/start-info.ts";
 import { type DomainPlan, pagesOf, planDomain, toMebibytes } from "./domain-plan.ts";
-import { ImageError } from "./errors.ts";
 import { fillHypercallPage } from "./hypercall-page.ts";
 import type { KernelImage } from "./kernel.ts";
 import { layOutKernel } from "./kernel-layout.ts";

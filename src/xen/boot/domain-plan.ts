@@ -3,7 +3,7 @@
  * that does not fit is found in time. builder.ts draws the resulting picture.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
-import { ImageError } from "./errors.ts";
+import { ImageError } from "../../formats/errors.ts";
 import type { KernelLayout } from "./kernel-layout.ts";
 import type { XenParameters } from "./notes.ts";
 import { TableSet } from "./page-tables.ts";

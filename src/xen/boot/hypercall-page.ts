@@ -3,7 +3,7 @@
  * The stubs' instructions are what public/xen.h and Linux expect: SYSCALL overwrites RCX and R11, so a stub keeps them.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
-import type { Memory } from "../../cpu/memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 
 const STUB_SIZE = 32;

@@ -1,4 +1,16 @@
 /** What others use of boot/: opening a kernel, building a domain from it, and saying what an image contains. */
+
+export { type Compression, compressionOf, decompress, MAX_UNPACKED_SIZE } from "../../formats/compression/payload.ts";
+export { ImageError, type ImageErrorCode } from "../../formats/errors.ts";
+export { readKallsyms } from "../../formats/kallsyms.ts";
+export {
+	codeNames,
+	type KernelSymbol,
+	type SymbolAt,
+	SymbolTable,
+	symbolsFromKernel,
+	symbolsFromSystemMap,
+} from "../../formats/symbols.ts";
 export {
 	type BuildRequest,
 	type BuiltDomain,
@@ -7,19 +19,8 @@ export {
 	type EntryState,
 	type PageAt,
 } from "./builder.ts";
-export { ImageError, type ImageErrorCode } from "./errors.ts";
 export { fillHypercallPage } from "./hypercall-page.ts";
 export { formatReport, inspectKernel, type KernelReport } from "./inspect.ts";
-export { readKallsyms } from "./kallsyms.ts";
 export { type KernelImage, openKernel } from "./kernel.ts";
 export { offersPv, parseXenNotes, requirePv, type XenNote, type XenParameters } from "./notes.ts";
-export { type Compression, compressionOf, decompress, MAX_UNPACKED_SIZE } from "./payload.ts";
-export {
-	codeNames,
-	type KernelSymbol,
-	type SymbolAt,
-	SymbolTable,
-	symbolsFromKernel,
-	symbolsFromSystemMap,
-} from "./symbols.ts";
 export { vmlinuxWithSymbols } from "./vmlinux.ts";

@@ -2,13 +2,13 @@
  * What a kernel image says of itself: container, payload, Xen notes, the environments that it offers to run in, and its paravirt patch
  * sites. `paravirt inspect` prints the report; a program may use it as it is.
  */
-import { formatProtocol } from "./bzimage.ts";
-import type { ElfFile } from "./elf.ts";
-import { hex, mebibytes } from "./errors.ts";
+import { formatProtocol } from "../../formats/bzimage.ts";
+import type { Compression } from "../../formats/compression/payload.ts";
+import type { ElfFile } from "../../formats/elf.ts";
+import { hex, mebibytes } from "../../formats/errors.ts";
 import { type KernelImage, openKernel } from "./kernel.ts";
 import { featureList, offersPv, otherOwners, parseXenNotes } from "./notes.ts";
 import { findPatchSites, type PatchSites } from "./patch-sites.ts";
-import type { Compression } from "./payload.ts";
 
 export interface KernelReport {
 	readonly file: string;

@@ -3,9 +3,9 @@
  * that the builder can calculate with them. The rules are libelf's elf_xen_addr_calc_check.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { type ElfFile, PT_LOAD } from "../../formats/elf.ts";
+import { hex, ImageError } from "../../formats/errors.ts";
 import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START } from "../abi/arch.ts";
-import { type ElfFile, PT_LOAD } from "./elf.ts";
-import { hex, ImageError } from "./errors.ts";
 import type { XenParameters } from "./notes.ts";
 
 const CANONICAL_LIMIT = 2 ** 47;

@@ -2,10 +2,10 @@
  * From a file's bytes to an ELF kernel: what container it is in, unpacked. Accepts what libxenguest's loaders accept: a bzImage, an
  * ELF file, or an ELF file compressed as a whole.
  */
-import { type BzImage, isBzImage, parseBzImage } from "./bzimage.ts";
-import { ElfFile, isElf, wrongArchitecture } from "./elf.ts";
-import { ImageError, wrongFileRemedy } from "./errors.ts";
-import { type Compression, compressionOf, decompress } from "./payload.ts";
+import { type BzImage, isBzImage, parseBzImage } from "../../formats/bzimage.ts";
+import { type Compression, compressionOf, decompress } from "../../formats/compression/payload.ts";
+import { ElfFile, isElf, wrongArchitecture } from "../../formats/elf.ts";
+import { ImageError, wrongFileRemedy } from "../../formats/errors.ts";
 
 export interface KernelImage {
 	/** The name for messages. */

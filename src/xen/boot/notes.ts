@@ -2,9 +2,10 @@
  * What a kernel says of itself to Xen: its ELF notes (public/elfnote.h), or the `__xen_guest` string of kernels before 2.6.23.
  * The rules for what is missing or contradictory are libelf's (elf_xen_parse, elf_xen_note_check).
  */
+
+import { cString, type ElfFile, type ElfNote } from "../../formats/elf.ts";
+import { hex, ImageError } from "../../formats/errors.ts";
 import { ElfNoteType, elfNoteDescriptions, featureNames, XEN_NOTE_OWNER } from "../abi/elfnote.ts";
-import { cString, type ElfFile, type ElfNote } from "./elf.ts";
-import { hex, ImageError } from "./errors.ts";
 
 export interface XenNote {
 	readonly type: number;

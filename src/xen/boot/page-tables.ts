@@ -6,7 +6,7 @@
  *   index in table      L4       L3       L2       L1     offset
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
-import type { Memory } from "../../cpu/memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 
 const ENTRIES = 512;
 const PRESENT = 1 << 0;

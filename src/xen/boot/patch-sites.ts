@@ -2,7 +2,7 @@
  * Where a Linux image can be patched for the environment it finds itself in: the calls through pv_ops. Until 6.7 they are listed
  * in .parainstructions; since then they are alternatives, entries of .altinstructions that are always applied and replace a call.
  */
-import type { ElfFile, ElfSection } from "./elf.ts";
+import type { ElfFile, ElfSection } from "../../formats/elf.ts";
 import { findLayout } from "./pv-operations.ts";
 
 /** struct paravirt_patch_site: instruction (u64), operation (u8), length (u8), aligned to 8. */

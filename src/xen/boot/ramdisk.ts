@@ -2,9 +2,10 @@
  * The ramdisk as the domain gets it. libxenguest unpacks a gzip-compressed one before it hands it over (xc_dom_build_module), which also
  * spares the guest the work; anything else, and anything that does not unpack cleanly, is handed over as it is.
  */
-import { PayloadError } from "./errors.ts";
-import { decompressGzip } from "./gzip.ts";
-import { Output } from "./output.ts";
+
+import { decompressGzip } from "../../formats/compression/gzip.ts";
+import { Output } from "../../formats/compression/output.ts";
+import { PayloadError } from "../../formats/errors.ts";
 
 /** @param limit the domain's memory in bytes: what does not fit unpacked may still fit packed */
 export function openRamdisk(bytes: Uint8Array, limit: number): Uint8Array {

@@ -2,8 +2,8 @@
  * A kernel unpacked and with a symbol table, as debuggers want it: a distribution's kernel carries its symbols as kallsyms alone, from which an
  * ELF symbol table is made (System V ABI, "Symbol Table"; /usr/include/elf.h).
  */
-import type { ElfFile } from "./elf.ts";
-import { symbolsFromKernel } from "./symbols.ts";
+import type { ElfFile } from "../../formats/elf.ts";
+import { symbolsFromKernel } from "../../formats/symbols.ts";
 
 /** Fields of the file's header, and sizes. */
 const Header = { sectionOffset: 40, sectionSize: 58, sectionCount: 60, sectionNames: 62 } as const;

@@ -6,7 +6,7 @@ import { Errno } from "../abi/errno.ts";
 import * as abi from "../abi/grant-table.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import type { Domain } from "../domain.ts";
-import { CopyBuffer, copyBetween } from "../grant-copy.ts";
+import { CopyBuffer, copyBetween } from "../grants/copy.ts";
 import { type Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../hypercall.ts";
 import { OWNER } from "../mm/frame-info.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";

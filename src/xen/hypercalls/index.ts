@@ -9,10 +9,10 @@ import { FLAT_RING3_CS64, FLAT_RING3_SS64, multicallEntry } from "../abi/arch.ts
 import { Errno } from "../abi/errno.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { Arguments, type Hypercall, type HypercallResult, PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
+import { setFlatSegments } from "../pv/segments.ts";
+import { clobberSyscallRegisters, eventsNeedDelivery } from "../pv/traps.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
-import { setFlatSegments } from "../segments.ts";
 import { TraceCategory } from "../trace.ts";
-import { clobberSyscallRegisters, eventsNeedDelivery } from "../traps.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { consoleIoHypercalls } from "./console-io.ts";
 import { descriptorHypercalls } from "./descriptors.ts";

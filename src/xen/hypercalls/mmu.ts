@@ -6,12 +6,12 @@
 import { Errno } from "../abi/errno.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { MMU_COMMAND_MASK, MMU_UPDATE_PREEMPTED, MMU_UPDATE_SIZE, MmuCommand, Uvmf } from "../abi/mmu.ts";
-import type { FrameTable } from "../frames.ts";
 import { type Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../hypercall.ts";
 import { RESTART, updateL1Entry, updateUpperEntry } from "../mm/entries.ts";
 import { vcpuMaskNotEmpty } from "../mm/flush.ts";
 import * as info from "../mm/frame-info.ts";
 import { FrameType } from "../mm/frame-info.ts";
+import type { FrameTable } from "../mm/frames.ts";
 import { getPageType, putUnmappedWritable } from "../mm/page-types.ts";
 import { Pte } from "../mm/pte.ts";
 import { findL1Entry, tableOf } from "../mm/walk.ts";

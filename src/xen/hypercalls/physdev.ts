@@ -6,8 +6,8 @@ import { Errno } from "../abi/errno.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import * as abi from "../abi/physdev.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
+import { holdWritable, releaseWritable } from "../mm/shared-frames.ts";
 import { addressOk, copyFromGuest, copyToGuest, readGuestU32, SCRATCH } from "../scratch.ts";
-import { holdWritable, releaseWritable } from "../shared-frames.ts";
 import type { Vcpu } from "../vcpu.ts";
 
 const { PhysdevOp } = abi;

@@ -6,10 +6,10 @@ import * as abi from "../abi/sched.ts";
 import { vcpuInfo } from "../abi/shared-info.ts";
 import { ShutdownReason } from "../domain.ts";
 import type { Arguments, Hypercall } from "../hypercall.ts";
+import { eventsNeedDelivery } from "../pv/traps.ts";
 import { addressOk, copyFromGuest, readGuestU32, SCRATCH, SCRATCH_LIST } from "../scratch.ts";
-import { eventsNeedDelivery } from "../traps.ts";
+import { Watchdogs } from "../time/vcpu-timers.ts";
 import type { Vcpu } from "../vcpu.ts";
-import { Watchdogs } from "../vcpu-timers.ts";
 
 const { SchedOp } = abi;
 const UPCALL_MASK = vcpuInfo.offset.evtchnUpcallMask;

@@ -23,8 +23,7 @@ import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { CALLBACKF_mask_events, CallbackOp, CallbackType, NmiOp, TRAP_MASKS_EVENTS } from "../abi/traps.ts";
 import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
 import { PREEMPTED, REGISTERS_SET } from "../hypercall.ts";
-import { addressOk, copyFromGuest, SCRATCH } from "../scratch.ts";
-import { dataSegmentBase, loadCode, loadFault, loadStack, setFlatSegments } from "../segments.ts";
+import { dataSegmentBase, loadCode, loadFault, loadStack, setFlatSegments } from "../pv/segments.ts";
 import {
 	clobberSyscallRegisters,
 	eventsNeedDelivery,
@@ -32,7 +31,8 @@ import {
 	injectException,
 	toggleGuestMode,
 	VMASST_ARCHITECTURAL_IOPL,
-} from "../traps.ts";
+} from "../pv/traps.ts";
+import { addressOk, copyFromGuest, SCRATCH } from "../scratch.ts";
 import type { Callback, Vcpu } from "../vcpu.ts";
 
 /** Trap table entries handled before the guest gets a chance to take its events. */

@@ -8,11 +8,11 @@ import * as abi from "../abi/vcpu.ts";
 import { vcpuGuestContext } from "../abi/vcpu-context.ts";
 import { ShutdownReason } from "../domain.ts";
 import type { Arguments, Hypercall, HypercallResult } from "../hypercall.ts";
+import { holdWritable } from "../mm/shared-frames.ts";
+import { setVcpuContext } from "../pv/vcpu-context.ts";
 import { addressOk, copyFromGuest, copyToGuest, SCRATCH, SCRATCH_LIST } from "../scratch.ts";
-import { holdWritable } from "../shared-frames.ts";
-import { updateRunstateArea, updateTimeArea, updateVcpuTime, writeRunstate } from "../time.ts";
+import { updateRunstateArea, updateTimeArea, updateVcpuTime, writeRunstate } from "../time/time.ts";
 import type { Vcpu } from "../vcpu.ts";
-import { setVcpuContext } from "../vcpu-context.ts";
 
 const { VcpuOp } = abi;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000;

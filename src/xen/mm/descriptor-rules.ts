@@ -6,7 +6,7 @@
  *          base     G  D  L  A     limit     P   DPL    S     type     base   |       base       limit
  */
 import { FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS64 } from "../abi/arch.ts";
-import type { FrameTable } from "../frames.ts";
+import type { FrameTable } from "./frames.ts";
 import { ENTRIES } from "./pte.ts";
 
 const PRESENT = 1 << 15;

@@ -3,9 +3,9 @@
  * what fork, exec and page faults of a guest spend their time in, so nothing here allocates.
  */
 import { Errno } from "../abi/errno.ts";
-import type { FrameTable } from "../frames.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { type FrameType, tableType } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { getPageAndType, HELD, putPageAndType, WAIT } from "./page-types.ts";
 import {
 	adjustL1High,

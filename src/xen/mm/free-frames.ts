@@ -7,7 +7,7 @@
  * Frames are counted by groups of 512, a run of the largest order: a search passes over groups that cannot have what it looks for.
  */
 import { HYPERVISOR_DATA, MAX_FRAMES } from "../../cpu/layout.ts";
-import type { Memory } from "../../cpu/memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 
 /** The largest run that is looked for, as a power of two. */
 export const LARGEST_ORDER = 9;

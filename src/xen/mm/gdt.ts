@@ -4,9 +4,9 @@
  */
 import { FIRST_RESERVED_GDT_ENTRY, FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS32 } from "../abi/arch.ts";
 import { Errno } from "../abi/errno.ts";
-import type { FrameTable } from "../frames.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { FrameType } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { ldtFrame } from "./ldt.ts";
 import { getPageAndType, putPageAndType } from "./page-types.ts";
 import { ENTRIES } from "./pte.ts";

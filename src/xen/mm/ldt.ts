@@ -2,9 +2,10 @@
  * The frames of a vCPU's LDT. The guest names its LDT by a virtual address; each page is looked up when a descriptor of it is first needed,
  * and held as a page of segment descriptors until the LDT, the page tables or the page's mapping change.
  */
-import type { FrameTable } from "../frames.ts";
+
 import type { Vcpu } from "../vcpu.ts";
 import { FrameType } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { getPageAndType, putPageAndType } from "./page-types.ts";
 import { Pte, pteFrame } from "./pte.ts";
 import { findL1Entry } from "./walk.ts";

@@ -3,7 +3,7 @@
  * through L4 slot 256, which is the hypervisor's; the frames that hold it and the tables that map it belong to DOMID_XEN.
  */
 import { PAGE_SIZE } from "../../cpu/layout.ts";
-import type { FrameTable } from "../frames.ts";
+import type { FrameTable } from "./frames.ts";
 import { ENTRIES, FIRST_XEN_SLOT, LAST_XEN_SLOT, PTE_NX, Pte } from "./pte.ts";
 
 const ENTRY_SIZE = 8;

@@ -10,10 +10,10 @@
  * that are yet to be dropped (Domain.deferredTable).
  */
 import { Errno } from "../abi/errno.ts";
-import type { FrameTable } from "../frames.ts";
 import { checkDescriptorPage } from "./descriptor-rules.ts";
 import * as info from "./frame-info.ts";
 import { FrameType } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { ENTRIES } from "./pte.ts";
 import { dropTable, validateTable } from "./tables.ts";
 

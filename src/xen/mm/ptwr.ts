@@ -3,13 +3,14 @@
  * processor executes its instruction once more with its stores brought here (VMASST_TYPE_writable_pagetables). Linux does so for ptep_set_wrprotect
  * (LOCK BTR, LOCK AND), ptep_get_and_clear (XCHG) and others: the path is warm.
  */
-import type { Memory } from "../../cpu/memory.ts";
+
 import { Exit, PageFault } from "../../cpu/processor.ts";
-import { pageOffset } from "../guest-memory.ts";
+import type { Memory } from "../../memory/memory.ts";
 import { TraceCategory } from "../trace.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { updateL1Entry } from "./entries.ts";
 import { FrameType } from "./frame-info.ts";
+import { pageOffset } from "./guest-memory.ts";
 import { Pte, pteFrame } from "./pte.ts";
 import { assisted, VmAssist } from "./vm-assist-bits.ts";
 import { findL1Entry } from "./walk.ts";

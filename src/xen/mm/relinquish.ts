@@ -3,9 +3,9 @@
  * another domain still has mapped (grants) stay, ownerless but for the name, until that domain lets go.
  */
 import type { Domain } from "../domain.ts";
-import type { FrameTable } from "../frames.ts";
 import * as info from "./frame-info.ts";
 import { FrameType, tableType } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { dropGdt } from "./gdt.ts";
 import { dropLdt } from "./ldt.ts";
 import { dropDeferred, putPageAndType } from "./page-types.ts";

@@ -5,8 +5,8 @@
 import { Errno } from "../abi/errno.ts";
 import { memoryExchange, memoryReservation } from "../abi/memory.ts";
 import type { Domain } from "../domain.ts";
-import type { FrameTable } from "../frames.ts";
 import { copyFromGuest, copyToGuest, SCRATCH } from "../scratch.ts";
+import type { FrameTable } from "./frames.ts";
 
 /** CONFIG_DOMU_MAX_ORDER: the largest extent, as a power of two, that an unprivileged domain may ask for. */
 export const MAXIMUM_ORDER = 9;

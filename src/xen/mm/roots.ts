@@ -4,10 +4,10 @@
  */
 import { Errno } from "../abi/errno.ts";
 import type { Domain } from "../domain.ts";
-import type { FrameTable } from "../frames.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { acquireTable, RESTART } from "./entries.ts";
 import { FrameType, PINNED, TYPE } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { dropLdt } from "./ldt.ts";
 import { putPageAndType } from "./page-types.ts";
 import { Pte } from "./pte.ts";

@@ -4,9 +4,9 @@
  * point to tables of its own level, read-only (linear mappings), under the limits that keep counts finite.
  */
 import { Errno } from "../abi/errno.ts";
-import type { FrameTable } from "../frames.ts";
 import * as info from "./frame-info.ts";
 import { FrameType, tableType } from "./frame-info.ts";
+import type { FrameTable } from "./frames.ts";
 import { forgetDescriptorFrames } from "./ldt.ts";
 import {
 	continuePageType,

@@ -4,8 +4,9 @@
  *   63 ... 48 47 ... 39 38 ... 30 29 ... 21 20 ... 12 11 ... 0
  *     sign       L4        L3        L2        L1      offset
  */
-import type { FrameTable } from "../frames.ts";
+
 import { addressOk } from "../scratch.ts";
+import type { FrameTable } from "./frames.ts";
 import { Pte, pteFrame } from "./pte.ts";
 
 /**

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Disk } from "../../../src/backends/block/disk.ts";
-import type { Done } from "../../../src/backends/block/image.ts";
-import { MemoryFile } from "../../../src/backends/block/images/memory.ts";
-import { RawImage } from "../../../src/backends/block/images/raw.ts";
+import type { Done } from "../../../src/devices/block/image.ts";
+import { MemoryFile } from "../../../src/devices/block/images/memory.ts";
+import { RawImage } from "../../../src/devices/block/images/raw.ts";
 import { type BlockFront, createBlock, type FrontOptions } from "./front.ts";
 
 const [READ, WRITE, BARRIER, FLUSH, DISCARD] = [0, 1, 2, 3, 5];

@@ -1,8 +1,8 @@
 /** Queues, offloads, multicast and the control ring of an interface, with a front end that the test plays. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { completeChecksum, verifyChecksum } from "../../../src/backends/net/checksum.ts";
-import { get16, get32, put16, put32, type Transport, transportHeader } from "../../../src/backends/net/frame.ts";
+import { completeChecksum, verifyChecksum } from "../../../src/devices/net/checksum.ts";
+import { get16, get32, put16, put32, type Transport, transportHeader } from "../../../src/devices/net/frame.ts";
 import { CtrlStatus, CtrlType, ExtraType, HashAlgorithm, HashType } from "../../../src/xen/abi/netif.ts";
 import { DATA, MAC, NetFront } from "./front.ts";
 

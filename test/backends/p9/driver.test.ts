@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Message, NO_FID } from "../../../src/backends/p9/protocol.ts";
-import { openNodeFolder } from "../../../src/host/node/folder.ts";
+import { Message, NO_FID } from "../../../src/devices/p9/protocol.ts";
+import { openNodeFolder } from "../../../src/platform/node/folder.ts";
 import { Consoles } from "../../../src/toolstack/consoles.ts";
 import { Shares } from "../../../src/toolstack/shares.ts";
 import { p9DataInterface } from "../../../src/xen/abi/p9.ts";
+import { encode, u32 } from "../../devices/p9/client.ts";
 import { type BusMachine, createBusMachine, type FrontGuest } from "../xenbus/machine.ts";
-import { encode, u32 } from "./client.ts";
 
 const { offset } = p9DataInterface;
 let directory: string;

@@ -3,7 +3,7 @@ import { BackendBus } from "../../../src/backends/xenbus/bus.ts";
 import { StoreClient } from "../../../src/store/client.ts";
 import { removeDomainNodes } from "../../../src/store/domain-nodes.ts";
 import { StoreServer } from "../../../src/store/server.ts";
-import { ServiceDomain } from "../../../src/xen/events-service.ts";
+import { ServiceDomain } from "../../../src/xen/events/service.ts";
 import type { Hypervisor } from "../../../src/xen/hypervisor.ts";
 import { relinquishDomain } from "../../../src/xen/mm/relinquish.ts";
 import { WireClient } from "../../store/machine.ts";

@@ -3,11 +3,11 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
-import { daemonPaths } from "../../../src/toolstack/daemon/paths.ts";
+import { DaemonClient } from "../../../src/daemon/client.ts";
+import { daemonPaths } from "../../../src/daemon/paths.ts";
+import { ownEnvironment } from "../../daemon/running.ts";
 import { assembleGuest, guestSources } from "../../guests/build.ts";
 import { assembleEchoGuest, canAssemble } from "../../host/echo-guest.ts";
-import { ownEnvironment } from "../../toolstack/daemon/running.ts";
 import { runOnTerminal, type TerminalStep } from "../on-terminal.ts";
 import { type Outcome, runProgram } from "../program.ts";
 

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { Arguments } from "../../../src/cli/xl/getopt.ts";
 import { LIFECYCLE_VERBS } from "../../../src/cli/xl/lifecycle-verbs.ts";
 import { Session } from "../../../src/cli/xl/verb.ts";
-import type { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
+import type { DaemonClient } from "../../../src/daemon/client.ts";
 
 /** Answers as the daemon does for one domain, which ends before the request is answered. */
 class HastyDaemon {

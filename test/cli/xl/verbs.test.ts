@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { describeError } from "../../../src/cli/errors.ts";
 import { REFUSED_VERBS } from "../../../src/cli/xl/refused.ts";
 import { runXl, VERBS } from "../../../src/cli/xl/xl.ts";
-import { DaemonClient } from "../../../src/toolstack/daemon/client.ts";
+import { DaemonClient } from "../../../src/daemon/client.ts";
+import { type RunningDaemon, runDaemon } from "../../daemon/running.ts";
 import { assembleEchoGuest, canAssemble } from "../../host/echo-guest.ts";
-import { type RunningDaemon, runDaemon } from "../../toolstack/daemon/running.ts";
 
 /** The commands that xl(1) of Xen 4.17 documents. */
 const DOCUMENTED =

@@ -30,7 +30,7 @@ import {
 	XMM,
 	YMM_HIGH,
 } from "../../../src/cpu/layout.ts";
-import { Memory } from "../../../src/cpu/memory.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 
 const memory = new Memory(2);
 const AREA = FRAMES;

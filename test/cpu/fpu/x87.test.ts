@@ -15,8 +15,8 @@ import {
 	X87_TAGS,
 	X87_TOP,
 } from "../../../src/cpu/layout.ts";
-import { Memory } from "../../../src/cpu/memory.ts";
 import { packFlags, unpackFlags } from "../../../src/cpu/semantics/flag-words.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { AT, MEMORY_SIZE, putCase, Random, RECORD } from "./cases.ts";
 import { runNatively, whyNoOracle } from "./native.ts";
 

@@ -1,7 +1,7 @@
 /** Makes the translator wrong on purpose, for the divergence finder's own test. */
 import { forms, type InstructionForm } from "../../../src/cpu/semantics/table.ts";
 import { TranslatorContext } from "../../../src/cpu/translator/context.ts";
-import { i64 } from "../../../src/cpu/wasm/expression.ts";
+import { i64 } from "../../../src/wasm/expression.ts";
 
 /**
  * From now on an instruction turns bit 0 of a register in regions, and only there.

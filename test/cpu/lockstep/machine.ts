@@ -8,7 +8,7 @@ import * as layout from "../../../src/cpu/layout.ts";
 import type { Exit } from "../../../src/cpu/processor.ts";
 import type { DomainOptions } from "../../../src/host/host.ts";
 import { machineOverhead } from "../../../src/host/machine.ts";
-import { Host } from "../../../src/host/node/host.ts";
+import { Host } from "../../../src/host/node.ts";
 
 class WatchedHost extends Host {
 	get engine(): Engine {
@@ -51,7 +51,7 @@ export async function watchedMachine(
 	const host = new WatchedHost({
 		memory: options.memory + machineOverhead(options.memory),
 		clock: "deterministic",
-		// Every exit is to be seen: what deals with them in WebAssembly is compared in test/xen/fast-paths.test.ts.
+		// Every exit is to be seen: what deals with them in WebAssembly is compared in test/xen/pv/fast-paths.test.ts.
 		processor: { ...options.processor, emittedExits: false },
 	});
 	const { engine } = host;

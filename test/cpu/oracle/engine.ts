@@ -5,10 +5,10 @@
 
 import type { EngineOptions, Engine as ProcessorEngine } from "../../../src/cpu/engine.ts";
 import * as layout from "../../../src/cpu/layout.ts";
-import { Memory } from "../../../src/cpu/memory.ts";
 import { type DescriptorLookup, type Environment, Exit, Vector } from "../../../src/cpu/processor.ts";
 import { Flag, Registers, Segment } from "../../../src/cpu/registers.ts";
 import type { CpuVendor } from "../../../src/cpu/vendor.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import {
 	Case,
 	type CaseBatch,

@@ -1,9 +1,9 @@
 /** One page of code and one of data for a few instructions at a time: what the oracle cannot set (control registers) or needs no host for. */
 import { createProcessor } from "../../../src/cpu/index.ts";
 import * as layout from "../../../src/cpu/layout.ts";
-import { Memory } from "../../../src/cpu/memory.ts";
 import { type Environment, Exit, Vector } from "../../../src/cpu/processor.ts";
 import { Registers } from "../../../src/cpu/registers.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 
 const CODE = 0x40_0000;
 export const DATA = 0x40_1000;

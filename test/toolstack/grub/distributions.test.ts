@@ -1,6 +1,6 @@
 /** Configurations of the shape that distributions write, in our words: what they ask of GRUB beyond its language. */
 import { describe, expect, it } from "vitest";
-import { FileType, writeArchive } from "../../../src/guests/cpio.ts";
+import { FileType, writeArchive } from "../../../src/formats/cpio.ts";
 import { readConfiguration } from "../../../src/toolstack/grub/index.ts";
 import { imageOfTboot, imageOfXen, memoryFiles } from "./files.ts";
 

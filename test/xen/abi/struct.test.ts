@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Memory } from "../../../src/cpu/memory.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { array, bytes, i64, struct, u8, u16, u32, u64 } from "../../../src/xen/abi/struct.ts";
 
 describe("a structure", () => {

@@ -1,6 +1,6 @@
 import { gzipSync } from "fflate";
 import { describe, expect, it } from "vitest";
-import { Memory } from "../../../src/cpu/memory.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { startInfo } from "../../../src/xen/abi/start-info.ts";
 import {
 	type BuildRequest,

@@ -1,6 +1,6 @@
 import { gzipSync } from "fflate";
 import { describe, expect, it } from "vitest";
-import { ElfFile } from "../../../src/xen/boot/elf.ts";
+import { ElfFile } from "../../../src/formats/elf.ts";
 import { ImageError, offersPv, openKernel, parseXenNotes } from "../../../src/xen/boot/index.ts";
 import { concat, makeBzImage, makeElf, makeKernel, note, pvNotes, VIRT_BASE } from "./images.ts";
 

@@ -1,7 +1,8 @@
 /** Counts anew what a domain's tables, pins and vCPUs refer to, and compares it with the frame table's counts. */
-import type { FrameTable } from "../../../src/xen/frames.ts";
+
 import * as info from "../../../src/xen/mm/frame-info.ts";
 import { tableType } from "../../../src/xen/mm/frame-info.ts";
+import type { FrameTable } from "../../../src/xen/mm/frames.ts";
 import { pteFrame } from "../../../src/xen/mm/pte.ts";
 import { isGuestSlot } from "../../../src/xen/mm/tables.ts";
 import { type Machine, P, RW } from "./machine.ts";

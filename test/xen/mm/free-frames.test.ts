@@ -1,7 +1,7 @@
 /** Free frames against a model: sets of numbers. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Memory } from "../../../src/cpu/memory.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { FreeFrames, LARGEST_ORDER } from "../../../src/xen/mm/free-frames.ts";
 
 /** Two groups and part of a third. */

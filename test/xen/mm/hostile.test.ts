@@ -1,7 +1,7 @@
 /** Arguments that no kernel would give: no call may throw, run on without end, or touch what is not the guest's. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Memory } from "../../../src/cpu/memory.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { Arguments, PREEMPTED } from "../../../src/xen/hypercall.ts";
 import { descriptorHypercalls } from "../../../src/xen/hypercalls/descriptors.ts";
 import { memoryHypercalls } from "../../../src/xen/hypercalls/memory.ts";

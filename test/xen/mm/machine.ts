@@ -1,14 +1,14 @@
 /** A small machine for the tests of memory management: real memory and frame table, a processor that is only a TLB. */
 import { FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../src/cpu/layout.ts";
-import { Memory } from "../../../src/cpu/memory.ts";
 import { Access, Exit, type Processor } from "../../../src/cpu/processor.ts";
 import type { CpuVendor } from "../../../src/cpu/vendor.ts";
+import { HypervisorLog } from "../../../src/machine/log.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { Domain } from "../../../src/xen/domain.ts";
-import { FrameTable } from "../../../src/xen/frames.ts";
-import { GuestMemory } from "../../../src/xen/guest-memory.ts";
 import { Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../../../src/xen/hypercall.ts";
 import type { Hypervisor } from "../../../src/xen/hypervisor.ts";
-import { HypervisorLog } from "../../../src/xen/log.ts";
+import { FrameTable } from "../../../src/xen/mm/frames.ts";
+import { GuestMemory } from "../../../src/xen/mm/guest-memory.ts";
 import { pteFrame } from "../../../src/xen/mm/pte.ts";
 import { adoptInitialTables } from "../../../src/xen/mm/roots.ts";
 import { Vcpu } from "../../../src/xen/vcpu.ts";

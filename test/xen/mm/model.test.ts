@@ -5,8 +5,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { STORE_BUFFER } from "../../../src/cpu/layout.ts";
-import { Memory } from "../../../src/cpu/memory.ts";
 import { Access, PageFault } from "../../../src/cpu/processor.ts";
+import { Memory } from "../../../src/memory/memory.ts";
 import { DOMID_SELF } from "../../../src/xen/abi/domid.ts";
 import { MemoryCommand } from "../../../src/xen/abi/memory.ts";
 import { MmuextCommand } from "../../../src/xen/abi/mmu.ts";

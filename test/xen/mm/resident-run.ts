@@ -5,7 +5,7 @@
  *
  * ROUNDS times NUMBER guests at once, of MEMORY MiB each.
  */
-import { Host } from "../../../src/host/node/host.ts";
+import { Host } from "../../../src/host/node.ts";
 
 const MIB = 2 ** 20;
 const HOST_MEMORY = 640 * MIB;

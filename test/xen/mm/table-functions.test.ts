@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { FRAME_INFO_SIZE, FRAME_TABLE } from "../../../src/cpu/layout.ts";
 import { DOMID_SELF } from "../../../src/xen/abi/domid.ts";
 import { MmuextCommand } from "../../../src/xen/abi/mmu.ts";
-import type { TableFunctions } from "../../../src/xen/fast/tables.ts";
 import { mmuHypercalls } from "../../../src/xen/hypercalls/mmu.ts";
+import type { TableFunctions } from "../../../src/xen/pv/fast/tables.ts";
 import { audit } from "./audit.ts";
 import { type Guest, L1, Machine, P, pte, RW, US } from "./machine.ts";
 
