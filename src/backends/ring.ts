@@ -3,7 +3,7 @@
  * write anything at any time: its producer index is judged each time it is read, and a request is copied before it is looked at.
  * Indices are free-running 32-bit numbers. Responses become visible to the front end only with {@link BackRing.push}.
  */
-import { PAGE_SIZE } from "../cpu/layout.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import type { Memory } from "../memory/memory.ts";
 import { struct, u32 } from "../xen/abi/struct.ts";
 

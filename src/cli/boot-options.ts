@@ -1,7 +1,8 @@
 /** The values of the options of `paravirt boot` and `paravirt run`, checked. */
-import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
+
 import { CPU_VENDORS, type CpuVendor, DEFAULT_VENDOR } from "../cpu/vendor.ts";
 import { machineOverhead } from "../host/machine.ts";
+import { MAX_FRAMES, PAGE_SIZE } from "../memory/map.ts";
 import type { DiskSpecification } from "../toolstack/config/disk.ts";
 import { type P9Specification, parseShare, ShareSpecificationError } from "../toolstack/config/p9.ts";
 import { NetworkError, parseForward, parseVif } from "../toolstack/config/vif.ts";

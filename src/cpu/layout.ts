@@ -1,26 +1,24 @@
 /**
- * Where everything lives in the machine's one WebAssembly.Memory. Addresses here are *linear*: byte offsets into that memory.
- * Machine address `m` (frame `mfn`, offset `o`) is at linear address FRAMES + m; nothing else maps one to the other.
- *
- *   0x0000_1000  state of the running vCPU        (STATE, one context block)
- *   0x0000_2000  mailbox between WebAssembly and TypeScript, page-crossing scratch
- *   0x0000_8000  the hypervisor's private copies of hypercall arguments
- *   0x0004_0000  saved contexts of the other vCPUs (CONTEXTS, CONTEXT_SIZE each)
- *   0x0010_0000  TLBs
- *   0x0080_0000  frame flags, one byte a frame
- *   0x0090_0000  code index pointer, four bytes a frame
- *   0x00c8_0000  TLB entries that map a frame, four bytes a frame
- *   0x0100_0000  frame table of the hypervisor, FRAME_INFO_SIZE bytes a frame
- *   0x0300_0000  the hypervisor's own data
- *   0x0400_0000  arena of decoded instructions
- *   0x2000_0000  machine frames
+ * What is in the processor's areas of memory (memory/map.ts): a context, the words that emitted code and TypeScript share, TLBs, and what is kept for each frame.
  */
+export {
+	CODE_ARENA,
+	CODE_ARENA_END,
+	CONTEXTS,
+	FRAME_CODE,
+	FRAME_COUNT,
+	FRAME_FLAGS,
+	FRAME_TLB,
+	FRAMES,
+	PAGE_SHIFT,
+	PAGE_SIZE,
+	STATE,
+	TLB,
+} from "../memory/map.ts";
 
-export const PAGE_SIZE = 4096;
-export const PAGE_SHIFT = 12;
+import { TLB } from "../memory/map.ts";
 
 /** Context block: the architectural state of a vCPU. Offsets within it follow. */
-export const STATE = 0x1000;
 export const CONTEXT_SIZE = 0x1000;
 
 /** Register slots of eight bytes: the sixteen general registers, then what an effective address may add. */
@@ -99,7 +97,6 @@ export const ROOTS = 0x2040;
 export const CURRENT_TLB = 0x2050;
 export const CURRENT_SPACE = 0x2054;
 /** ... machine frames there are, why run() ended (Exit), u64 count of TLB misses. */
-export const FRAME_COUNT = 0x2058;
 export const EXIT_REASON = 0x205c;
 export const TLB_MISSES = 0x2060;
 /** Both parts of a modified access that crosses a page: linear addresses and lengths of the two parts. */
@@ -145,15 +142,9 @@ export const CROSSING = 0x3000;
 /** Table of the CRC32 instruction by bytes, u32 each; filled at its first use. */
 export const CRC32C_TABLE = 0x4000;
 
-/** Private copies of hypercall arguments: xen/scratch.ts. */
-export const HYPERVISOR_SCRATCH = 0x8000;
-export const HYPERVISOR_SCRATCH_SIZE = 0x4000;
-
-export const CONTEXTS = 0x4_0000;
 export const CONTEXT_COUNT = 128;
 
 /** An entry of a TLB: tags are the page's virtual address, or NO_PAGE. */
-export const TLB = 0x10_0000;
 export const TLB_ENTRIES = 8192;
 export const TLB_ENTRY_SIZE = 32;
 export const TLB_READ = 0;
@@ -171,29 +162,12 @@ export const TLB_LOG_SIZE = 0x8000;
 /** A tag that no page has: not page-aligned. */
 export const NO_PAGE = 1;
 
-/** One byte a frame; bits below. */
-export const FRAME_FLAGS = 0x80_0000;
-/** The frame holds decoded or translated code: stores to it must go through the slow path. */
+/** Of FRAME_FLAGS, one byte a frame: the frame holds decoded or translated code: stores to it must go through the slow path. */
 export const FRAME_HAS_CODE = 1;
-/** u32 a frame: linear address of its code index in 64-bit mode, or 0. */
-export const FRAME_CODE = 0x90_0000;
 /**
- * Two u16 a frame: which TLB entries map it, as their numbers over all contexts plus one, so that a frame's translations are found without a search. 0 for none;
- * FRAME_TLB_MANY in the first: there may be more than two. Entries that have gone to other pages since may still be named.
+ * FRAME_TLB has two u16 a frame: which TLB entries map it, as their numbers over all contexts plus one, so that a frame's translations are found
+ * without a search. 0 for none; this in the first: there may be more than two. Entries that have gone to other pages since may still be named.
  */
-export const FRAME_TLB = 0xc8_0000;
 export const FRAME_TLB_MANY = 0xffff;
 
-export const FRAME_TABLE = 0x100_0000;
-export const FRAME_INFO_SIZE = 32;
-
 /** What the environment shares with code that it has emitted itself (exits.ts): xen/vcpu-block.ts; and xen/mm/free-frames.ts. */
-export const HYPERVISOR_DATA = 0x300_0000;
-export const HYPERVISOR_DATA_SIZE = 0x100_0000;
-
-export const CODE_ARENA = 0x400_0000;
-export const CODE_ARENA_END = 0x2000_0000;
-
-export const FRAMES = 0x2000_0000;
-/** The most machine frames that fit below 4 GiB of linear memory. */
-export const MAX_FRAMES = (0x1_0000_0000 - FRAMES) / PAGE_SIZE;

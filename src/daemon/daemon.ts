@@ -5,10 +5,10 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { createConnection } from "node:net";
-import { MAX_FRAMES, PAGE_SIZE } from "../cpu/layout.ts";
 import type { CpuVendor } from "../cpu/vendor.ts";
 import type { KernelCache } from "../host/kernel-cache.ts";
 import { Host } from "../host/node.ts";
+import { MAX_FRAMES, PAGE_SIZE } from "../memory/map.ts";
 import { explainDirectory } from "../platform/node/directories.ts";
 import { nodePlatform } from "../platform/node/platform.ts";
 import type { StoreSocket } from "../platform/node/store-socket.ts";

@@ -4,8 +4,8 @@
  */
 
 import type { ProcessorStatistics } from "../cpu/engine.ts";
-import { PAGE_SIZE } from "../cpu/layout.ts";
 import type { LogKind } from "../machine/log.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { StoreClient } from "../store/client.ts";
 import { countUse, type MachineUse } from "../toolstack/audit.ts";

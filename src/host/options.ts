@@ -1,9 +1,9 @@
 /** What a host and a domain of the library are to be. Programs without types mistype and forget too: each option is checked, by a table. */
 
 import type { EngineOptions } from "../cpu/engine.ts";
-import { PAGE_SIZE } from "../cpu/layout.ts";
 import { CPU_VENDORS, type CpuVendor } from "../cpu/vendor.ts";
 import type { NatOptions } from "../devices/net/nat/nat.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import type { ChannelSpecification } from "../toolstack/config/channel.ts";
 import type { DiskRequest } from "../toolstack/disks.ts";
 import { ToolstackError } from "../toolstack/errors.ts";

@@ -2,8 +2,9 @@
  * The machine's memory: typed access to the one WebAssembly.Memory by linear address (see layout.ts).
  * Nothing here checks who may touch what; owners and types of frames are the hypervisor's business.
  */
-import { FRAME_COUNT, FRAMES, MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE } from "../cpu/layout.ts";
+
 import type { WasmMemory } from "../wasm/host.ts";
+import { FRAME_COUNT, FRAMES, MAX_FRAMES, PAGE_SHIFT, PAGE_SIZE } from "./map.ts";
 
 const TWO_32 = 2 ** 32;
 

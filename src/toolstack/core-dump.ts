@@ -3,8 +3,9 @@
  * program headers whose sections are the vCPUs' states, shared_info, the list of pages and the pages. Relies on the frame table and the
  * M2P for which pages there are; what the guest claims in its own tables is not asked.
  */
-import { PAGE_SIZE } from "../cpu/layout.ts";
+
 import { type ElfSection, ElfType, elfHeader, joined, note, SectionType, sectionHeader } from "../formats/elf-file.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import { vcpuGuestContext } from "../xen/abi/vcpu-context.ts";
 import type { Domain } from "../xen/domain.ts";
 import { XEN_VERSION } from "../xen/hypercalls/version.ts";

@@ -3,8 +3,9 @@
  * tables map, and the registers of each vCPU as a thread's. The pages are in the file once, in pseudo-physical order, so that a segment is a
  * stretch in which virtual and pseudo-physical pages follow each other.
  */
-import { PAGE_SIZE } from "../cpu/layout.ts";
+
 import { ElfType, elfHeader, joined, note, programHeader, type Segment, SegmentType } from "../formats/elf-file.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import { vcpuGuestContext } from "../xen/abi/vcpu-context.ts";
 import type { Domain } from "../xen/domain.ts";
 import { ENTRIES, FIRST_XEN_SLOT, LAST_XEN_SLOT, Pte, pteFrame } from "../xen/mm/pte.ts";

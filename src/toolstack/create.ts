@@ -3,8 +3,8 @@
  * it off the machine again. Relies on the domain builder (xen/boot/) for what is in the frames.
  */
 import { attachConsole } from "../backends/console/console.ts";
-import { PAGE_SIZE } from "../cpu/layout.ts";
 import { Gpr, Segment } from "../cpu/registers.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import { StoreClient } from "../store/client.ts";
 import { removeDomainNodes, writeDomainNodes } from "../store/domain-nodes.ts";
 import { homePath } from "../store/path.ts";

@@ -1,5 +1,5 @@
 /** What is told of domains, their vCPUs and the machine: the columns of xl's list, vcpu-list and info. */
-import { PAGE_SIZE } from "../cpu/layout.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import { RunstateName } from "../xen/abi/vcpu.ts";
 import { type Domain, ShutdownReason } from "../xen/domain.ts";
 import { XEN_VERSION } from "../xen/hypercalls/version.ts";

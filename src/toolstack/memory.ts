@@ -2,7 +2,7 @@
  * A domain's memory after it has started, as xl's mem-set and mem-max do it: the target that its balloon driver follows (memory/target in
  * the store), and the limit that the hypervisor holds it to.
  */
-import { PAGE_SIZE } from "../cpu/layout.ts";
+import { PAGE_SIZE } from "../memory/map.ts";
 import { homePath } from "../store/path.ts";
 import type { Domain } from "../xen/domain.ts";
 import { ToolstackError } from "./errors.ts";

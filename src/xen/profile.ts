@@ -3,9 +3,10 @@
  * goes on, and nothing that a guest could see is touched, so a run with the deterministic clock is the same with and without. Relies on the
  * kernel's symbols (Domain.symbolAt); Linux keeps no frame pointers, so calls are found as return addresses on its stack.
  */
-import { CR2, ERROR_CODE, STATE, VECTOR } from "../cpu/layout.ts";
+import { CR2, ERROR_CODE, VECTOR } from "../cpu/layout.ts";
 import { Access, Exit } from "../cpu/processor.ts";
 import { Gpr } from "../cpu/registers.ts";
+import { STATE } from "../memory/map.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import type { Vcpu } from "./vcpu.ts";
 

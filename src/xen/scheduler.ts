@@ -2,9 +2,10 @@
  * Who runs, and for how long: the vCPUs that can run take turns on one thread; whose turn it is says fair-share.ts, when turns are the machine's main loop
  * (machine/loop.ts). With the deterministic clock slices stop exactly at deadlines.
  */
-import { CONTEXT_COUNT, CONTEXT_SIZE, CONTEXTS, STATE } from "../cpu/layout.ts";
+import { CONTEXT_COUNT, CONTEXT_SIZE } from "../cpu/layout.ts";
 import { type LoopOptions, type Runner, Turn } from "../machine/loop.ts";
 import { NANOSECONDS_PER_MILLISECOND, NEVER } from "../machine/time-units.ts";
+import { CONTEXTS, STATE } from "../memory/map.ts";
 import { RunstateName } from "./abi/vcpu.ts";
 import type { Domain } from "./domain.ts";
 import { FairShare } from "./fair-share.ts";

@@ -2,8 +2,9 @@
  * Private copies of hypercall arguments, in linear memory so that the ABI's structures (abi/) describe them too. A guest may
  * change its memory between two looks: handlers copy once and read only the copy. Nothing here allocates.
  */
-import { HYPERVISOR_SCRATCH, HYPERVISOR_SCRATCH_SIZE, PAGE_SIZE } from "../cpu/layout.ts";
+
 import { Access } from "../cpu/processor.ts";
+import { HYPERVISOR_SCRATCH, HYPERVISOR_SCRATCH_SIZE, PAGE_SIZE } from "../memory/map.ts";
 import { HYPERVISOR_VIRT_END, isCanonical } from "./abi/arch.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { pageOffset } from "./mm/guest-memory.ts";

@@ -6,7 +6,8 @@
  *   HYPERVISOR_DATA    blocks of the vCPUs, one for each context (VCPU_BLOCKS)
  *   + 0x10_0000        counters, and which block is the running vCPU's (SHARED)
  */
-import { CONTEXT_COUNT, HYPERVISOR_DATA } from "../cpu/layout.ts";
+import { CONTEXT_COUNT } from "../cpu/layout.ts";
+import { HYPERVISOR_DATA } from "../memory/map.ts";
 import type { Memory } from "../memory/memory.ts";
 import { array, i64, struct, u8, u16, u32, u64 } from "./abi/struct.ts";
 

@@ -1,6 +1,7 @@
 /** A virtual CPU of a PV guest: its registers, how it wants events and exceptions delivered, and whether it can run. */
-import { CONTEXT_SIZE, CONTEXTS, CR0, CR4, EFER, MXCSR, X87_CONTROL, X87_TAGS, XCR0 } from "../cpu/layout.ts";
+import { CONTEXT_SIZE, CR0, CR4, EFER, MXCSR, X87_CONTROL, X87_TAGS, XCR0 } from "../cpu/layout.ts";
 import { Registers, Segment } from "../cpu/registers.ts";
+import { CONTEXTS } from "../memory/map.ts";
 import type { Memory } from "../memory/memory.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64, INITIAL_CR0, INITIAL_CR4, INITIAL_EFER } from "./abi/arch.ts";
 import { VIRQ_COUNT } from "./abi/event-channel.ts";

@@ -2,10 +2,11 @@
  * A processor that executes nothing: it walks page tables as the real one does, and each run is a step of a script that puts the
  * registers where an instruction would have left them. Tests of the hypervisor's half use it over real memory.
  */
-import { CR2, ERROR_CODE, STATE, VECTOR } from "../../src/cpu/layout.ts";
+import { CR2, ERROR_CODE, VECTOR } from "../../src/cpu/layout.ts";
 import { Access, Exit, type Processor } from "../../src/cpu/processor.ts";
 import type { Registers } from "../../src/cpu/registers.ts";
 import type { CpuVendor } from "../../src/cpu/vendor.ts";
+import { STATE } from "../../src/memory/map.ts";
 import type { Memory } from "../../src/memory/memory.ts";
 
 export type Step = () => Exit;

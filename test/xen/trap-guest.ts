@@ -1,9 +1,9 @@
 /** A small PV guest over a FakeProcessor, or over the real one: one vCPU, real page tables of the hypervisor's own checking, a stack, a shared_info. */
 import { createProcessor, type EngineOptions } from "../../src/cpu/engine.ts";
-import { STATE } from "../../src/cpu/layout.ts";
 import { Access, type Environment, Exit, type Processor } from "../../src/cpu/processor.ts";
 import { Gpr, type Registers } from "../../src/cpu/registers.ts";
 import type { Clock } from "../../src/machine/clock.ts";
+import { STATE } from "../../src/memory/map.ts";
 import { Memory } from "../../src/memory/memory.ts";
 import type { Domain } from "../../src/xen/domain.ts";
 import { EventChannels } from "../../src/xen/events/events.ts";

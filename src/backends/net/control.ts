@@ -1,5 +1,5 @@
 /** The control ring of a network interface (public/io/netif.h, "Control messages"): configures the hash by which packets are steered to queues. */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import { CtrlStatus, CtrlType, HashAlgorithm, netifCtrlRequest, netifCtrlResponse } from "../../xen/abi/netif.ts";
 import type { BackRing } from "../ring.ts";

@@ -2,8 +2,9 @@
  * The back end's half of a receive ring: what a guest gets (public/io/netif.h, "Guest receive"). The guest gives pages, a frame fills as many as it
  * needs; frames for which there are none wait, up to a limit.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import { EtherType, type Frame, networkHeader } from "../../devices/net/frame.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import {
 	ExtraType,

@@ -2,9 +2,10 @@
  * The back end's half of a transmit ring: what a guest sends (public/io/netif.h, "Guest transmit"). Nothing in a request is believed: a packet
  * that cannot be is answered with an error, a ring that makes no sense ends the device.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import { ETHERNET_HEADER, type Frame } from "../../devices/net/frame.ts";
 import { isCompletable, isSegmentable } from "../../devices/net/offload.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import {
 	EXTRA_MORE,

@@ -2,7 +2,7 @@
  * One network interface of a guest (netback): its queues and what it agreed on with the guest, between its rings and the virtual network that it
  * is connected to.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import {
 	Ethernet,
 	EtherType,
@@ -15,6 +15,7 @@ import { BROADCAST, formatMac, isGroup, macNumber, parseMac } from "../../device
 import { segments, withChecksum } from "../../devices/net/offload.ts";
 import { Credit, parseRateNode } from "../../devices/net/rate.ts";
 import { ServiceTimer } from "../../devices/timer.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../../xen/abi/errno.ts";
 import { netifCtrlRequest, netifRxRequest, netifTxRequest } from "../../xen/abi/netif.ts";
 import { BackRing } from "../ring.ts";

@@ -2,7 +2,7 @@
  * The back end's half of a flexible ring (public/io/ring.h): two directions of bytes over granted pages, the first half towards the guest.
  * The guest may write anything at any time: indices are judged each time they are read, and bytes are copied before they are looked at.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 import { p9DataInterface } from "../../xen/abi/p9.ts";
 

@@ -2,7 +2,7 @@
  * A front end's pages for its back end: grants by reference, mapped for as long as a request takes or copied at once. Nothing is
  * allocated on the way. Addresses are linear; a failure is -1 or false and has left nothing behind.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { GrantStatus, MapFlag } from "../../xen/abi/grant-table.ts";
 import type { Domain } from "../../xen/domain.ts";
 import { CopyBuffer } from "../../xen/grants/copy.ts";

@@ -1,5 +1,5 @@
 /** What the NAT needs of the machine that it serves: its time, so that a run with the deterministic clock repeats, and its log. */
-import type { Hypervisor } from "../../xen/hypervisor.ts";
+import type { MachineServices } from "../../machine/services.ts";
 import { ServiceTimer } from "../timer.ts";
 import type { HostNetwork, NatEnvironment } from "./nat/host-network.ts";
 
@@ -10,7 +10,7 @@ const PATIENCE = 500;
 /**
  * To be called when something of the host's network is on its way: deterministic time waits a while for what may come of it.
  */
-export function hostActivity({ clock, loop }: Hypervisor): () => void {
+export function hostActivity({ clock, loop }: MachineServices): () => void {
 	let patience: ReturnType<typeof setTimeout> | undefined;
 	return () => {
 		if (!clock.deterministic) return;
@@ -23,9 +23,9 @@ export function hostActivity({ clock, loop }: Hypervisor): () => void {
 	};
 }
 
-export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): NatEnvironment {
-	const { clock, log, loop } = hypervisor;
-	const timer = new ServiceTimer(hypervisor);
+export function natEnvironment(machine: MachineServices, network: HostNetwork): NatEnvironment {
+	const { clock, log, loop } = machine;
+	const timer = new ServiceTimer(machine);
 	// Any numbers will do where they are to be the same each time.
 	let last = 0;
 	return {
@@ -43,6 +43,6 @@ export function natEnvironment(hypervisor: Hypervisor, network: HostNetwork): Na
 		log: (text) => log.write(text),
 		beginHostOperation: () => loop.beginHostOperation(),
 		endHostOperation: () => loop.endHostOperation(),
-		hostActivity: hostActivity(hypervisor),
+		hostActivity: hostActivity(machine),
 	};
 }

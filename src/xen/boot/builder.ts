@@ -12,8 +12,9 @@
  *
  * It relies on the caller for what a frame is (owner, type, counts): it only says which frames are page tables, and at which level.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import { ImageError } from "../../formats/errors.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 import { FLAT_RING3_CS64, FLAT_RING3_SS64 } from "../abi/arch.ts";
 import { LEGACY_MAX_VCPUS, sharedInfo, vcpuInfo } from "../abi/shared-info.ts";

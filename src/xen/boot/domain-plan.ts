@@ -2,8 +2,9 @@
  * Who lies where in a new domain's pseudo-physical memory: libxenguest's order, calculated before a frame is taken, so that everything
  * that does not fit is found in time. builder.ts draws the resulting picture.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import { ImageError } from "../../formats/errors.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { KernelLayout } from "./kernel-layout.ts";
 import type { XenParameters } from "./notes.ts";
 import { TableSet } from "./page-tables.ts";

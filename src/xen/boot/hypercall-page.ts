@@ -2,7 +2,7 @@
  * The hypercall page of a 64-bit PV guest: one stub of 32 bytes for each hypercall number, which the kernel calls.
  * The stubs' instructions are what public/xen.h and Linux expect: SYSCALL overwrites RCX and R11, so a stub keeps them.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 

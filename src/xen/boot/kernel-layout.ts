@@ -2,9 +2,10 @@
  * Where a kernel's parts come to lie in the domain, by its ELF program headers and its Xen notes; every address is checked here, so
  * that the builder can calculate with them. The rules are libelf's elf_xen_addr_calc_check.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import { type ElfFile, PT_LOAD } from "../../formats/elf.ts";
 import { hex, ImageError } from "../../formats/errors.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START } from "../abi/arch.ts";
 import type { XenParameters } from "./notes.ts";
 

@@ -5,7 +5,7 @@
  *   virtual address   47..39   38..30   29..21   20..12   11..0
  *   index in table      L4       L3       L2       L1     offset
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 
 const ENTRIES = 512;

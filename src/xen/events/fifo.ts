@@ -3,7 +3,7 @@
  * sixteen queues a vCPU by priority, linked through the words. The guest owns the words and may write anything there: links are
  * only ever written by us, never followed, so the worst that it can do is lose its own events.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../abi/errno.ts";
 import {
 	EventWord,

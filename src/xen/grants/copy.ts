@@ -2,7 +2,7 @@
  * GNTTABOP_copy: bytes from one frame to another, each the caller's own or granted to it. A grant in use by copies counts like one that
  * is mapped. Version 2 grants may be of a part of a frame, or pass on what a third domain granted.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { GrantFlag, GrantStatus, grantEntryV2 } from "../abi/grant-table.ts";
 import type { Domain } from "../domain.ts";
 import { FrameType } from "../mm/frame-info.ts";

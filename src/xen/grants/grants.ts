@@ -3,7 +3,7 @@
  * at any time; each is read once where it is acted on, and what it said then is kept in the table of active entries for as long as
  * the grant is in use. Mappings by guests are in grant-mappings.ts, copies in grant-copy.ts, the hypercall in hypercalls/grant-table.ts.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import {
 	GrantFlag,
 	GrantStatus,

@@ -1,6 +1,6 @@
 /** grant_table_op: lists of operations, each with its own status; long lists are worked off in pieces. */
 
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
 import * as abi from "../abi/grant-table.ts";

@@ -1,6 +1,6 @@
 /** memory_op: a domain's reservation of frames, its memory map, and where the M2P is. */
 
-import { PAGE_SHIFT, PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "../../memory/map.ts";
 import { MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START } from "../abi/arch.ts";
 import { DOMID_SELF } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";

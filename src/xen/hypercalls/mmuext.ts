@@ -1,6 +1,6 @@
 /** mmuext_op: pinning, page-table roots, TLB and cache flushes, the LDT, and copies of whole pages. */
 
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { DOMID_IO } from "../abi/domid.ts";
 import { Errno } from "../abi/errno.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";

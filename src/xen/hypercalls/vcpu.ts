@@ -1,6 +1,6 @@
 /** vcpu_op (public/vcpu.h): bringing vCPUs up and down, their runstate and time areas, their timers. */
 
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../abi/errno.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import { LEGACY_MAX_VCPUS, sharedInfo, vcpuInfo } from "../abi/shared-info.ts";

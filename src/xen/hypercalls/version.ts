@@ -1,6 +1,6 @@
 /** xen_version: what the hypervisor says of itself. It announces Xen 4.17, whose public ABI it implements. */
 
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import { Errno } from "../abi/errno.ts";
 import { HypercallNumber } from "../abi/hypercall-numbers.ts";
 import * as abi from "../abi/version.ts";

@@ -20,7 +20,7 @@
  *
  * Frame 0 is never used; word 6 of its entry is the first frame above all that were ever given out. Which frames are free is in free-frames.ts.
  */
-import { FRAME_INFO_SIZE, FRAME_TABLE } from "../../cpu/layout.ts";
+import { FRAME_INFO_SIZE, FRAME_TABLE } from "../../memory/map.ts";
 
 export const INFO_WORDS = FRAME_INFO_SIZE / 4;
 /** Index of the table's first word in a Uint32Array over the whole memory. */

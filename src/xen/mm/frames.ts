@@ -3,9 +3,10 @@
  * table of some level, a page of segment descriptors, or writable), and a type is held while anything uses it. The table's layout is in
  * mm/frame-info.ts; types, and the references of tables' entries, are the business of mm/page-types.ts and mm/tables.ts.
  */
-import { FRAME_FLAGS, FRAME_HAS_CODE, FRAMES, PAGE_SIZE } from "../../cpu/layout.ts";
+import { FRAME_HAS_CODE } from "../../cpu/layout.ts";
 import type { Processor } from "../../cpu/processor.ts";
 import type { HypervisorLog } from "../../machine/log.ts";
+import { FRAME_FLAGS, FRAMES, PAGE_SIZE } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 import { DOMID_INVALID, DOMID_XEN } from "../abi/domid.ts";
 import type { Domain } from "../domain.ts";

@@ -6,7 +6,7 @@
  *
  * Frames are counted by groups of 512, a run of the largest order: a search passes over groups that cannot have what it looks for.
  */
-import { HYPERVISOR_DATA, MAX_FRAMES } from "../../cpu/layout.ts";
+import { HYPERVISOR_DATA, MAX_FRAMES } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 
 /** The largest run that is looked for, as a power of two. */

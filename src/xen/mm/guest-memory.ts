@@ -3,8 +3,9 @@
  * current page tables, page by page, with the guest's own permissions, and always into a private copy (a guest may change its
  * memory between two looks).
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+
 import { Access, type Processor } from "../../cpu/processor.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { Memory } from "../../memory/memory.ts";
 
 const PAGE_MASK = PAGE_SIZE - 1;

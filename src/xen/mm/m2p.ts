@@ -2,7 +2,7 @@
  * The machine-to-physical table (M2P): for each machine frame, the number under which its owner knows it. Guests read it at MACH2PHYS_VIRT_START,
  * through L4 slot 256, which is the hypervisor's; the frames that hold it and the tables that map it belong to DOMID_XEN.
  */
-import { PAGE_SIZE } from "../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../memory/map.ts";
 import type { FrameTable } from "./frames.ts";
 import { ENTRIES, FIRST_XEN_SLOT, LAST_XEN_SLOT, PTE_NX, Pte } from "./pte.ts";
 

@@ -3,9 +3,10 @@
  * and the switch between guest kernel and guest user mode, as 64-bit Xen does them (public/arch-x86/xen-x86_64.h, struct
  * cpu_user_regs; Xen's create_bounce_frame). The hot paths allocate nothing.
  */
-import { ADDRESS_SPACE, CR0, FLAGS_OTHER, FRAME_FLAGS, FRAME_HAS_CODE, RIP, SLOT_GS_BASE } from "../../cpu/layout.ts";
+import { ADDRESS_SPACE, CR0, FLAGS_OTHER, FRAME_HAS_CODE, RIP, SLOT_GS_BASE } from "../../cpu/layout.ts";
 import { Access, PageFault, Vector } from "../../cpu/processor.ts";
 import { Flag, Gpr, Segment } from "../../cpu/registers.ts";
+import { FRAME_FLAGS } from "../../memory/map.ts";
 import {
 	CR0_TS,
 	HYPERVISOR_VIRT_END,

@@ -14,10 +14,8 @@ import {
 import { executeX87, findX87Operation, waitOperation, x87Operations } from "../../../src/cpu/fpu/x87.ts";
 import {
 	CONTEXT_SIZE,
-	FRAMES,
 	LONG_MODE,
 	MXCSR,
-	STATE,
 	X87_CONTROL,
 	X87_DATA_POINTER,
 	X87_INSTRUCTION_POINTER,
@@ -30,6 +28,7 @@ import {
 	XMM,
 	YMM_HIGH,
 } from "../../../src/cpu/layout.ts";
+import { FRAMES, STATE } from "../../../src/memory/map.ts";
 import { Memory } from "../../../src/memory/memory.ts";
 
 const memory = new Memory(2);

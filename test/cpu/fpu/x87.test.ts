@@ -6,9 +6,7 @@ import { describe, expect, it } from "vitest";
 import { executeX87, findX87Operation, type X87Operation, x87Operations } from "../../../src/cpu/fpu/x87.ts";
 import {
 	FLAGS_OTHER,
-	FRAMES,
 	REGISTERS,
-	STATE,
 	X87_CONTROL,
 	X87_REGISTERS,
 	X87_STATUS,
@@ -16,6 +14,7 @@ import {
 	X87_TOP,
 } from "../../../src/cpu/layout.ts";
 import { packFlags, unpackFlags } from "../../../src/cpu/semantics/flag-words.ts";
+import { FRAMES, STATE } from "../../../src/memory/map.ts";
 import { Memory } from "../../../src/memory/memory.ts";
 import { AT, MEMORY_SIZE, putCase, Random, RECORD } from "./cases.ts";
 import { runNatively, whyNoOracle } from "./native.ts";

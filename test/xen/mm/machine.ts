@@ -1,8 +1,9 @@
 /** A small machine for the tests of memory management: real memory and frame table, a processor that is only a TLB. */
-import { FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../src/cpu/layout.ts";
+
 import { Access, Exit, type Processor } from "../../../src/cpu/processor.ts";
 import type { CpuVendor } from "../../../src/cpu/vendor.ts";
 import { HypervisorLog } from "../../../src/machine/log.ts";
+import { FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../src/memory/map.ts";
 import { Memory } from "../../../src/memory/memory.ts";
 import { Domain } from "../../../src/xen/domain.ts";
 import { Arguments, type Hypercall, type HypercallResult, PREEMPTED } from "../../../src/xen/hypercall.ts";

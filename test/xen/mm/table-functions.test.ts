@@ -1,7 +1,7 @@
 /** The loops in WebAssembly (fast/tables.ts) leave frames, tables and results as TypeScript alone does. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { FRAME_INFO_SIZE, FRAME_TABLE } from "../../../src/cpu/layout.ts";
+import { FRAME_INFO_SIZE, FRAME_TABLE } from "../../../src/memory/map.ts";
 import { DOMID_SELF } from "../../../src/xen/abi/domid.ts";
 import { MmuextCommand } from "../../../src/xen/abi/mmu.ts";
 import { mmuHypercalls } from "../../../src/xen/hypercalls/mmu.ts";

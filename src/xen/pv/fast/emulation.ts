@@ -2,9 +2,10 @@
  * The two instructions of a Linux kernel that fault most often in a PV guest, emitted: XCHG with an entry of an L1 table, which is mapped
  * read-only (ptep_get_and_clear; mm/ptwr.ts does any other), and RDMSR of KERNEL_GS_BASE, once a context switch (emulate.ts).
  */
-import { CR2, ERROR_CODE, FLAGS_OTHER, LONG_MODE, NOT_CANONICAL, STATE } from "../../../cpu/layout.ts";
+import { CR2, ERROR_CODE, FLAGS_OTHER, LONG_MODE, NOT_CANONICAL } from "../../../cpu/layout.ts";
 import { PageFault } from "../../../cpu/processor.ts";
 import { Flag, Gpr } from "../../../cpu/registers.ts";
+import { STATE } from "../../../memory/map.ts";
 import { type I32, type I64, i32, i64, select } from "../../../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference } from "../../../wasm/function.ts";
 import type { ModuleBuilder } from "../../../wasm/module.ts";

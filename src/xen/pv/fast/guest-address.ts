@@ -3,20 +3,10 @@
  * must find the exception of the exit that it is called for as it was.
  */
 import type { ExitServices } from "../../../cpu/exits.ts";
-import {
-	CR2,
-	ERROR_CODE,
-	FRAME_FLAGS,
-	FRAME_HAS_CODE,
-	FRAMES,
-	STATE,
-	TLB,
-	TLB_READ,
-	TLB_WRITE,
-	VECTOR,
-} from "../../../cpu/layout.ts";
+import { CR2, ERROR_CODE, FRAME_HAS_CODE, TLB_READ, TLB_WRITE, VECTOR } from "../../../cpu/layout.ts";
 import { tlbEntry, tlbHit, tlbLinear } from "../../../cpu/mmu/inline.ts";
 import { Access } from "../../../cpu/processor.ts";
+import { FRAME_FLAGS, FRAMES, STATE, TLB } from "../../../memory/map.ts";
 import { i32, i64 } from "../../../wasm/expression.ts";
 import type { FunctionReference } from "../../../wasm/function.ts";
 import type { ModuleBuilder } from "../../../wasm/module.ts";

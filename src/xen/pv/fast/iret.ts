@@ -2,8 +2,9 @@
  * The iret hypercall, emitted (hypercalls/traps.ts has all of it): to user mode or to the kernel, with code and stack segments that are flat or in the
  * guest's GDT, in 64-bit mode. Anything else leaves to TypeScript before a change.
  */
-import { FRAMES } from "../../../cpu/layout.ts";
+
 import { Flag, Gpr } from "../../../cpu/registers.ts";
+import { FRAMES } from "../../../memory/map.ts";
 import { type I32, type I64, i32, i64, select } from "../../../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference } from "../../../wasm/function.ts";
 import type { ModuleBuilder } from "../../../wasm/module.ts";

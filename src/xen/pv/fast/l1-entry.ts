@@ -2,7 +2,8 @@
  * Changes of L1 entries of a guest's own page tables, emitted: mm/entries.ts, updateL1Entry, for ordinary frames of the domain and mappings that
  * are not its kernel's. The frame table's layout is in mm/frame-info.ts.
  */
-import { FRAME_COUNT, FRAME_FLAGS, FRAME_HAS_CODE, FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../cpu/layout.ts";
+import { FRAME_HAS_CODE } from "../../../cpu/layout.ts";
+import { FRAME_COUNT, FRAME_FLAGS, FRAME_INFO_SIZE, FRAME_TABLE, FRAMES } from "../../../memory/map.ts";
 import { type I32, type I64, i32, i64, select } from "../../../wasm/expression.ts";
 import type { FunctionBuilder, FunctionReference } from "../../../wasm/function.ts";
 import type { ModuleBuilder } from "../../../wasm/module.ts";

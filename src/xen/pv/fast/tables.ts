@@ -2,7 +2,7 @@
  * Loops over page-table entries and over the requests of mmu_update in WebAssembly, which mm/tables.ts and hypercalls/mmu.ts call: each goes as far as entries are
  * ordinary (l1-entry.ts), and says where it stopped; the one that is not is TypeScript's, which then calls again.
  */
-import { PAGE_SIZE } from "../../../cpu/layout.ts";
+import { PAGE_SIZE } from "../../../memory/map.ts";
 import type { Memory } from "../../../memory/memory.ts";
 import { type I32, i32, i64, select, v128 } from "../../../wasm/expression.ts";
 import type { FunctionBuilder } from "../../../wasm/function.ts";
