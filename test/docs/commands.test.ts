@@ -19,7 +19,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Programs beside ours that some commands need. */
 const TOOLS = ["grub-mkstandalone"];
 /** A ramdisk of somebody else's: it does not know our words. */
-const FOREIGN_INIT = "#!/bin/busybox sh\necho a ramdisk of the user's\nexec /bin/busybox poweroff -f\n";
+const FOREIGN_INIT = "#!/bin/busybox sh\necho 'a ramdisk of its own'\nexec /bin/busybox poweroff -f\n";
 const GRUB_CONFIGURATION = `
 menuentry 'Linux' { linux /vmlinuz console=hvc0
 initrd /initrd.img }

@@ -15,6 +15,12 @@ export interface LockstepOptions extends Omit<WatchedOptions, "processor"> {
 	readonly onProgress?: (instructions: number) => void;
 }
 
+/** What of the options is the guest's. */
+export function guestOf(options: LockstepOptions): Omit<WatchedOptions, "processor"> {
+	const { reference: _, tested: __, memoryInterval: ___, limit: ____, onProgress: _____, ...guest } = options;
+	return guest;
+}
+
 /** The first stretch (counted from 0) after which the two differ, and in what. */
 export interface DifferentStretch {
 	readonly stretch: number;
@@ -93,7 +99,8 @@ async function runBoth(options: LockstepOptions, check: MemoryCheck, lastStretch
 				return exit;
 			};
 		};
-	const { reference, tested, ...guest } = options;
+	const { reference, tested } = options;
+	const guest = guestOf(options);
 	const machines = [
 		await watchedMachine({ ...guest, processor: reference }, watch(0)),
 		await watchedMachine({ ...guest, processor: tested }, watch(1)),

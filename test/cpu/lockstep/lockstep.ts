@@ -1,5 +1,5 @@
 /** The divergence finder: two machines with the same guest, compared; and the instruction at which they part. */
-import { type Agreement, compareMachines, type DifferentStretch, type LockstepOptions } from "./compare.ts";
+import { type Agreement, compareMachines, type DifferentStretch, guestOf, type LockstepOptions } from "./compare.ts";
 import { watchedMachine } from "./machine.ts";
 import { type Culprit, StretchSearch } from "./search.ts";
 
@@ -20,7 +20,8 @@ export async function lockstep(options: LockstepOptions): Promise<LockstepResult
 
 /** Runs the tested machine once more, up to the stretch, and looks into that. */
 async function search(options: LockstepOptions, wanted: number): Promise<Culprit | undefined> {
-	const { reference: _, tested, ...guest } = options;
+	const { tested } = options;
+	const guest = guestOf(options);
 	let culprit: Culprit | undefined;
 	let stretch = 0;
 	let stop: () => void = () => {};
