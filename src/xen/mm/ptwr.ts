@@ -15,11 +15,11 @@ import { Pte, pteFrame } from "./pte.ts";
 import { assisted, VmAssist } from "./vm-assist-bits.ts";
 import { findL1Entry } from "./walk.ts";
 
-/** Whether a page fault of the guest's kernel is a store to one of its L1 tables. `errorCode` is the fault's. */
-export function isPageTableWrite(vcpu: Vcpu, faultAddress: number, errorCode: number): boolean {
+/** The L1 table that a page fault of the guest's kernel is a store to, as its frame; 0 for another fault. `errorCode` is the fault's. */
+export function writtenTable(vcpu: Vcpu, faultAddress: number, errorCode: number): number {
 	const wanted = PageFault.present | PageFault.write;
-	if ((errorCode & (wanted | PageFault.reserved | PageFault.fetch)) !== wanted || !vcpu.kernelMode) return false;
-	return assisted(vcpu.domain, VmAssist.writablePagetables) && tableAt(vcpu, faultAddress) !== 0;
+	if ((errorCode & (wanted | PageFault.reserved | PageFault.fetch)) !== wanted || !vcpu.kernelMode) return 0;
+	return assisted(vcpu.domain, VmAssist.writablePagetables) ? tableAt(vcpu, faultAddress) : 0;
 }
 
 /** The frame of the guest's L1 table that is mapped read-only at an address, or 0. */
@@ -34,14 +34,13 @@ function tableAt(vcpu: Vcpu, virtualAddress: number): number {
 }
 
 /**
- * Executes the instruction at RIP, which has faulted in storing to an L1 table of its guest's kernel ({@link isPageTableWrite}), with its stores checked
+ * Executes the instruction at RIP, which has faulted in storing to an L1 table of its guest's kernel ({@link writtenTable}), with its stores checked
  * and done as mmu_update's are.
  * @returns how many stores it has made, at least 1 where the guest goes on. 0: there is an exception in its registers, which is its page fault unless
  * the instruction has another.
  */
-export function writePageTable(vcpu: Vcpu, faultAddress: number): number {
+export function writePageTable(vcpu: Vcpu, faultAddress: number, table: number): number {
 	const { processor, trace } = vcpu.domain.hypervisor;
-	const table = tableAt(vcpu, faultAddress);
 	const page = faultAddress - pageOffset(faultAddress);
 	let stores = 0;
 	const exit = processor.runDiverted(page, (offset, length, value) => {

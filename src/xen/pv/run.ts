@@ -8,7 +8,7 @@ import { Gpr } from "../../cpu/registers.ts";
 import { dispatchHypercall } from "../hypercalls/index.ts";
 import { REQUEST_WORK } from "../hypercalls/mmu.ts";
 import { ldtFaultAddress } from "../mm/ldt.ts";
-import { isPageTableWrite, writePageTable } from "../mm/ptwr.ts";
+import { writePageTable, writtenTable } from "../mm/ptwr.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { emulateForcedInvalidOpcode, emulatePrivileged } from "./emulate.ts";
 import { FAST_CALLS } from "./fast/hypercalls.ts";
@@ -117,15 +117,17 @@ function exception(vcpu: Vcpu): number {
 	const { registers } = vcpu;
 	const { vector, errorCode, cr2 } = registers;
 	switch (vector) {
-		case Vector.pageFault:
+		case Vector.pageFault: {
 			// A guest kernel's store to a page table, which is mapped read-only: done on its behalf where it is allowed.
-			if (isPageTableWrite(vcpu, cr2, errorCode)) {
-				const stores = writePageTable(vcpu, cr2);
+			const table = writtenTable(vcpu, cr2, errorCode);
+			if (table !== 0) {
+				const stores = writePageTable(vcpu, cr2, table);
 				if (stores !== 0) return stores;
 				injectException(vcpu, registers.vector, registers.errorCode);
 				return 1;
 			}
 			break;
+		}
 		case Vector.generalProtection: {
 			const missing = vcpu.ldtFault === 0 ? undefined : ldtFaultAddress(vcpu, errorCode);
 			if (missing !== undefined) {

@@ -7,7 +7,7 @@ import { MmuextCommand } from "../../../src/xen/abi/mmu.ts";
 import { mmuHypercalls } from "../../../src/xen/hypercalls/mmu.ts";
 import { vmAssistHypercalls } from "../../../src/xen/hypercalls/vm-assist.ts";
 import { FrameType } from "../../../src/xen/mm/frame-info.ts";
-import { isPageTableWrite, storeToTable } from "../../../src/xen/mm/ptwr.ts";
+import { storeToTable, writtenTable } from "../../../src/xen/mm/ptwr.ts";
 import { outstandingReferences, relinquishDomain } from "../../../src/xen/mm/relinquish.ts";
 import { audit } from "./audit.ts";
 import { type Guest, KERNEL, L1, L2, L3, L4, Machine, P, pte, RW, US } from "./machine.ts";
@@ -368,10 +368,10 @@ describe("stores to page tables", () => {
 	});
 
 	it("are recognised by what the address maps", () => {
-		expect(isPageTableWrite(guest.vcpu, entryAddress(200), 7)).toBe(true);
-		expect(isPageTableWrite(guest.vcpu, entryAddress(200), 6)).toBe(false);
-		expect(isPageTableWrite(guest.vcpu, KERNEL + L2 * 4096, 7)).toBe(false);
-		expect(isPageTableWrite(guest.vcpu, KERNEL + DATA * 4096, 7)).toBe(false);
+		expect(writtenTable(guest.vcpu, entryAddress(200), 7)).toBe(mfn(L1));
+		expect(writtenTable(guest.vcpu, entryAddress(200), 6)).toBe(0);
+		expect(writtenTable(guest.vcpu, KERNEL + L2 * 4096, 7)).toBe(0);
+		expect(writtenTable(guest.vcpu, KERNEL + DATA * 4096, 7)).toBe(0);
 	});
 
 	it("change the entry under the same rules", () => {

@@ -15,7 +15,7 @@ import { descriptorHypercalls } from "../../../src/xen/hypercalls/descriptors.ts
 import { memoryHypercalls } from "../../../src/xen/hypercalls/memory.ts";
 import { mmuHypercalls } from "../../../src/xen/hypercalls/mmu.ts";
 import { readDescriptor } from "../../../src/xen/mm/gdt.ts";
-import { isPageTableWrite, storeToTable } from "../../../src/xen/mm/ptwr.ts";
+import { storeToTable, writtenTable } from "../../../src/xen/mm/ptwr.ts";
 import { outstandingReferences, relinquishDomain } from "../../../src/xen/mm/relinquish.ts";
 import { audit } from "./audit.ts";
 import { type Guest, KERNEL, L4, Machine, P, pte, RW, US } from "./machine.ts";
@@ -162,13 +162,12 @@ class Run {
 				if (linear >= 0) machine.memory.setBig(linear, value);
 				break;
 			}
-			case 12:
+			case 12: {
 				machine.memory.setBig(STORE_BUFFER, value);
-				if (isPageTableWrite(guest.vcpu, address, PageFault.present | PageFault.write)) {
-					const table = machine.memory.frameAt(machine.processor.translate(address, Access.read, 0));
-					storeToTable(guest.vcpu, table, op.slot * 8, 8, STORE_BUFFER);
-				}
+				const table = writtenTable(guest.vcpu, address, PageFault.present | PageFault.write);
+				if (table !== 0) storeToTable(guest.vcpu, table, op.slot * 8, 8, STORE_BUFFER);
 				break;
+			}
 			case 13: {
 				const at = machine.put(guest, LIST, [target]);
 				this.call(op, descriptorHypercalls, "set_gdt", at, op.slot);
